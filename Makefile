@@ -1,0 +1,62 @@
+# `make help` lists the commands. Everything runs in .venv, which the first command makes from requirements.lock.
+PYTHON ?= python3
+# On Linux without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA libraries.
+TORCH_INDEX ?=
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install repro test lint verify banking77 params docs lock kill-test clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
+
+install: $(INSTALLED) ## make .venv from the lock file (hashes checked)
+
+# torch first and by itself: its CPU and GPU wheels carry different hashes under one version, so the lock leaves it out
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	pip check
+	touch $@
+
+repro: install ## run the pipeline on the sample and print the results
+	dvc repro
+	@python -m pipeline.tables
+
+test: install ## run the tests
+	pytest
+
+lint: install ## formatting, lint, types
+	ruff format --check .
+	ruff check .
+	mypy
+
+verify: install ## rebuild all in a clean clone, without cache: does dvc.lock hold?
+	python -m pipeline.verify
+
+banking77: install ## the reference run on BANKING77 ($BANKING77_DIR, else the hub)
+	python -m pipeline.reference
+
+params: install ## compose params.yaml from configs/
+	python -m pipeline.compose
+
+docs: install ## regenerate the tables in the documents
+	python -m pipeline.tables --write
+
+lock: install ## resolve requirements.lock anew from pyproject.toml
+	pip-compile --quiet --upgrade --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
+	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
+
+kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes
+	pytest tests/test_faults.py --kills 20 -k kill
+
+clean: ## remove what can be made again (not .venv, not the DVC cache)
+	rm -rf build dvc_plots .mypy_cache .pytest_cache .ruff_cache

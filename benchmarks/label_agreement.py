@@ -1,0 +1,83 @@
+"""How far a classifier trained on BANKING77 agrees with the labels of our own queries.
+
+Run     BANKING77_DIR=... python -m benchmarks.label_agreement [--disagreements build/disagreements.csv]
+
+The classifier is the frozen base encoder with logistic regression, trained on all of BANKING77's training rows. Writes
+metrics/reference/sample.json; ends with one line of JSON. Rows of ours that are near twins of each other or of a BANKING77 row fail the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import artifacts
+from pipeline.bag_of_words import fit_linear
+from pipeline.charts import write_table
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.featurize import load_tokenizer, token_ids
+from pipeline.inference import run_batches
+from pipeline.near_twins import nearest_by_jaccard
+from pipeline.pooled import PooledClassifier, load_encoder
+from pipeline.runtime import fix_runtime
+from pipeline.sources import bring_card, read_card, read_csv
+
+SAMPLE, RESULT = Path("data/sample/queries.csv"), Path("metrics/reference/sample.json")
+ENCODER, CARD = Path("data/raw/encoder"), Path("data/banking77.yaml")
+TWIN = 0.7
+
+
+def embed(texts: list[str]) -> np.ndarray:
+    """Normalised sentence embeddings of the base encoder, shape (N, hidden)."""
+    model = PooledClassifier(load_encoder(ENCODER), classes=2, normalize=True)
+    ids = [np.array(row) for row in token_ids(load_tokenizer(ENCODER, 128), texts).to_pylist()]
+    return run_batches(model, ids, "bf16", output=model.embed)
+
+
+def main() -> None:
+    """Trains on BANKING77, predicts our queries, compares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--disagreements", type=Path, help="CSV to write for reading: line, text, ours, predicted, rank of ours")
+    args = parser.parse_args()
+    fix_runtime(threads=2, seed=0)
+    if not ENCODER.exists():
+        raise UserError(f"{ENCODER}: no such folder: run `dvc repro fetch` first")
+
+    splits = bring_card(read_card(CARD))
+    ours = read_csv(SAMPLE, "text", "intent")
+    texts = [row.text for row in ours]
+    similarity = nearest_by_jaccard(texts, [row.text for split in splits.values() for row in split])[1]
+    if similarity.max() >= TWIN:
+        raise UserError(
+            f"{SAMPLE}:{ours[int(similarity.argmax())].line}: nearly equals a BANKING77 row ({similarity.max():.2f}): rewrite it"
+        )
+
+    intents = sorted({row.intent for row in splits["train"]})
+    labels = np.array([intents.index(row.intent) for row in splits["train"]])
+    weight, bias = fit_linear(embed([row.text for row in splits["train"]]), labels, 30.0, 1000, seed=0)
+    logits_NC = embed(texts) @ weight.T + bias
+    rank_N = (logits_NC > logits_NC[np.arange(len(ours)), [intents.index(row.intent) for row in ours]][:, None]).sum(axis=1)
+    if args.disagreements:
+        args.disagreements.parent.mkdir(parents=True, exist_ok=True)
+        wrong = [i for i in range(len(ours)) if rank_N[i] > 0]
+        rows = [(ours[i].line, ours[i].text, ours[i].intent, intents[logits_NC[i].argmax()], int(rank_N[i]) + 1) for i in wrong]
+        write_table(args.disagreements, ["line", "text", "ours", "predicted", "rank_of_ours"], rows)
+    result = {
+        "command": "python -m benchmarks.label_agreement",
+        "queries": len(ours),
+        "agreement": round(float((rank_N == 0).mean()), 4),
+        "top3_agreement": round(float((rank_N < 3).mean()), 4),
+        "largest_similarity": round(float(similarity.max()), 4),
+    }
+    artifacts.write_json(RESULT, result)
+    print(
+        f"{len(ours)} queries of ours, labels agreed with: {100 * result['agreement']:.1f} % (among the first three: {100 * result['top3_agreement']:.1f} %)"
+    )
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,7 @@
+"""From a customer's query to an intent: six stages, run by DVC in this order, that share nothing but files.
+
+    fetch -> prepare -> featurize -> teach -> train -> evaluate
+
+Stages (``python -m pipeline.<stage>``) import leaves; leaves import leaves; no stage imports a stage.
+Commands (``verify``, ``reference``, ``tables``) stand beside the stages and import leaves only.
+"""

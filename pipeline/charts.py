@@ -1,0 +1,101 @@
+"""Charts for people, as PNG; each draws a data file that ``dvc plots`` reads too. Same data, same bytes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
+plt.rcParams.update(
+    {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#edf2f7", "axes.axisbelow": True}
+)
+
+Rows = list[dict[str, str]]
+
+
+def read_table(path: Path) -> Rows:
+    """Reads a CSV or TSV file with a header."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t" if path.suffix == ".tsv" else ","))
+
+
+def write_table(path: Path, header: list[str], rows: list[tuple[object, ...]]) -> None:
+    """Writes a CSV file with a header."""
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def draw_curves(folder: Path) -> None:
+    """Training loss and validation accuracy by epoch, from ``loss.tsv`` and ``validation_accuracy.tsv``."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axis, name, color in zip(axes, ("loss", "validation_accuracy"), (ORANGE, BLUE), strict=True):
+        rows = read_table(folder / f"{name}.tsv")
+        axis.plot([int(row["step"]) for row in rows], [float(row[name]) for row in rows], marker="o", color=color)
+        axis.set(xlabel="epoch", title={"loss": "training loss", "validation_accuracy": "validation accuracy"}[name])
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    _save(figure, folder / "curves.png")
+
+
+def draw_f1(folder: Path) -> None:
+    """Bars of F1 by intent, worst on top, from ``f1_by_intent.csv``."""
+    rows = read_table(folder / "f1_by_intent.csv")[::-1]
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.2 * len(rows)))
+    axis.barh([row["intent"] for row in rows], [float(row["f1"]) for row in rows], color=BLUE, height=0.7)
+    axis.set(xlim=(0, 1), xlabel="F1 on test", title="F1 by intent, worst first")
+    axis.tick_params(axis="y", labelsize=8)
+    axis.margins(y=0.005)
+    _save(figure, folder / "f1_by_intent.png")
+
+
+def draw_confusions(folder: Path) -> None:
+    """Bars of the strongest confusions, from ``confusions.csv``."""
+    rows = read_table(folder / "confusions.csv")[::-1]
+    figure, axis = plt.subplots(figsize=(9, 1.2 + 0.24 * max(len(rows), 1)))
+    axis.barh([f"{row['intent']}  >  {row['predicted']}" for row in rows], [int(row["queries"]) for row in rows], color=ORANGE, height=0.7)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set(xlabel="test queries", title="strongest confusions: intent > predicted")
+    axis.tick_params(axis="y", labelsize=8)
+    axis.margins(y=0.01)
+    _save(figure, folder / "confusions.png")
+
+
+def draw_reliability(folder: Path) -> None:
+    """Accuracy against confidence, from ``reliability.csv``; the area of a dot is its share of queries."""
+    rows = read_table(folder / "reliability.csv")
+    total = sum(int(row["queries"]) for row in rows)
+    figure, axis = plt.subplots(figsize=(4.6, 4.4))
+    axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
+    confidence, accuracy = ([float(row[key]) for row in rows] for key in ("confidence", "accuracy"))
+    axis.plot(confidence, accuracy, color=BLUE, linewidth=1)
+    axis.scatter(confidence, accuracy, s=[20 + 600 * int(row["queries"]) / total for row in rows], color=BLUE, alpha=0.6, label="student")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="reliability on test")
+    axis.legend(loc="upper left", frameon=False, markerscale=0.4)
+    _save(figure, folder / "reliability.png")
+
+
+def draw_size(folder: Path) -> None:
+    """Accuracy with its 95 % interval against number of parameters, from ``accuracy_by_size.csv``."""
+    rows = read_table(folder / "accuracy_by_size.csv")
+    figure, axis = plt.subplots(figsize=(6.6, 4))
+    for row in rows:
+        size, value, low, high = (float(row[key]) for key in ("parameters", "accuracy", "accuracy_low", "accuracy_high"))
+        color = ORANGE if row["model"] == "tinybert" else BLUE
+        axis.errorbar(size, value, yerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
+        axis.annotate(row["model"], (size, value), xytext=(7, 4), textcoords="offset points", fontsize=9)
+    axis.set(xscale="log", xlabel="parameters", ylabel="accuracy on test", title="accuracy against size (bars: 95 % interval)")
+    axis.margins(x=0.25)
+    _save(figure, folder / "accuracy_by_size.png")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,56 @@
+"""A clean clone of this repository to run the pipeline in, apart from the workspace."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+
+def head(repository: Path = Path()) -> str:
+    """The commit of HEAD; says so when the working tree has changes that a clone will not see."""
+    if git(repository, "status", "--porcelain"):
+        print("note: uncommitted changes are not part of this run: it works on the last commit", flush=True)
+    return git(repository, "rev-parse", "HEAD")
+
+
+def clone(commit: str, folder: Path) -> None:
+    """Brings ``folder`` to a commit of this repository; what DVC already made there stays, so that a killed run goes on."""
+    if not (folder / ".git").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        git(Path(), "clone", "--quiet", "--no-checkout", ".", str(folder))
+    git(folder, "fetch", "--quiet", "origin")
+    git(folder, "checkout", "--quiet", "--force", "--detach", commit)
+    (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {(folder / '.dvc' / 'cache').resolve()}\n", encoding="utf-8")
+
+
+def run(folder: Path, *command: str) -> Iterator[str]:
+    """Runs a command in a clone, passing its output through.
+
+    Yields:
+        Its lines.
+
+    Raises:
+        UserError: it failed.
+    """
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            yield line
+    if process.returncode:
+        raise UserError(f"{folder}: {' '.join(command)}: exit code {process.returncode}: see the lines above")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Runs git in a folder and returns what it prints.
+
+    Raises:
+        UserError: git failed.
+    """
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()

@@ -1,0 +1,41 @@
+"""Composes ``configs/`` to ``params.yaml``, as ``dvc exp run`` does.
+
+Run     python -m pipeline.compose [group=choice | section.key=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dvc.utils.hydra import compose_and_dump
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.params import PARAMS_FILE
+
+CONFIGS = Path("configs")
+
+
+def compose(overrides: list[str], output: Path) -> None:
+    """Writes the composition of the defaults and ``overrides`` (Hydra's grammar) to ``output``.
+
+    Raises:
+        UserError: an override names no group, choice or key.
+    """
+    try:
+        compose_and_dump(output, str(CONFIGS.resolve()), None, "config", "", overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"{CONFIGS}: {' '.join(overrides)}: {error}") from None
+
+
+def main() -> None:
+    """Composes with the overrides of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*")
+    compose(parser.parse_args().overrides, PARAMS_FILE)
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,92 @@
+"""Tokenizes every text once, and makes and tokenizes the augmented copies of the training queries.
+
+Reads   data/prepared, data/raw/encoder (its tokenizer)
+Writes  data/features/{train,validation,test,augmented}.parquet (columns id, text, input_ids, and label but for augmented),
+        data/features/labels.json, data/features/tokenizer; metrics/features.json
+Run     python -m pipeline.featurize --prepared data/prepared --encoder data/raw/encoder --features data/features
+        --metrics metrics/features.json
+
+Ids are unpadded: padding happens per batch, by length. Row ``c * N + i`` of the augmented table is copy ``c`` of training row ``i``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from pipeline import artifacts
+from pipeline.augment import augment
+from pipeline.errors import exit_with_one_line
+from pipeline.params import Params, read_params
+
+
+class FeaturizeParams(Params):
+    """How `featurize` tokenizes and augments."""
+
+    max_tokens: int = Field(ge=8, le=512, description="word pieces kept of a query, [CLS] and [SEP] included")
+    augmented_copies: int = Field(ge=0, le=64, description="augmented copies made of each training query")
+    seed: int = Field(ge=0, description="seed of the augmentation")
+
+
+def load_tokenizer(encoder: Path, max_tokens: int) -> Tokenizer:
+    """Loads an encoder's tokenizer, cutting texts at ``max_tokens`` word pieces and padding none."""
+    tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
+
+
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> pa.Array:
+    """Tokenizes texts into a ragged array of word-piece ids, [CLS] and [SEP] included."""
+    return pa.array([encoding.ids for encoding in tokenizer.encode_batch(list(texts))], pa.list_(pa.int32()))
+
+
+def describe_lengths(ids: pa.Array, max_tokens: int) -> dict[str, float]:
+    """Counts word pieces a query, and the queries that reach ``max_tokens`` and so were probably cut."""
+    lengths = np.array([len(row) for row in ids.to_pylist()])
+    return {"mean_tokens": round(float(lengths.mean()), 4), "most_tokens": int(lengths.max()), "cut": int((lengths >= max_tokens).sum())}
+
+
+def main() -> None:
+    """Reads the splits, tokenizes, augments, writes the feature tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--prepared", "--encoder", "--features", "--metrics"):
+        parser.add_argument(name, type=Path, required=True)
+    args = parser.parse_args()
+    params = read_params("featurize", FeaturizeParams)
+
+    tokenizer = load_tokenizer(args.encoder, params.max_tokens)
+    report: dict[str, Any] = {"max_tokens": params.max_tokens}
+    with artifacts.whole_folder(args.features) as folder:
+        for split in artifacts.SPLITS:
+            table = pq.read_table(args.prepared / artifacts.split_table(split))
+            ids = token_ids(tokenizer, table["text"].to_pylist())
+            pq.write_table(table.append_column("input_ids", ids), folder / artifacts.split_table(split))
+            report[split] = describe_lengths(ids, params.max_tokens)
+            print(f"{split}: {table.num_rows} queries, {report[split]['cut']} cut at {params.max_tokens} word pieces", flush=True)
+            if split == "train":
+                copies = augment(table["text"].to_pylist(), params.augmented_copies, params.seed)
+                names = [f"{name}#{copy}" for copy in range(params.augmented_copies) for name in table["id"].to_pylist()]
+                augmented = pa.table(
+                    {"id": pa.array(names, pa.string()), "text": pa.array(copies, pa.string()), "input_ids": token_ids(tokenizer, copies)}
+                )
+                pq.write_table(augmented, folder / artifacts.AUGMENTED)
+        shutil.copyfile(args.prepared / artifacts.LABELS, folder / artifacts.LABELS)
+        tokenizer_folder = folder / artifacts.TOKENIZER
+        tokenizer_folder.mkdir()
+        tokenizer.save(str(tokenizer_folder / "tokenizer.json"))
+        shutil.copyfile(args.encoder / "vocab.txt", tokenizer_folder / "vocab.txt")
+    artifacts.write_json(args.metrics, report)
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,69 @@
+"""The Hugging Face hub, with a short fuse: whether it answers is known within seconds, and every failure is one exception."""
+
+from __future__ import annotations
+
+import os
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+PREFLIGHT_SECONDS = 5.0
+
+
+class HubError(Exception):
+    """The hub cannot be had, in one line."""
+
+
+def preflight(seconds: float = PREFLIGHT_SECONDS) -> None:
+    """Asks the hub (``HF_ENDPOINT``) for one small answer.
+
+    The client's own time-outs add up to minutes for a server that accepts and never answers.
+
+    Raises:
+        HubError: no healthy answer within ``seconds``, name resolution included, or the client is set offline.
+    """
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("the hub is switched off (HF_HUB_OFFLINE)")
+    outcome = [f"the hub did not answer within {seconds:g} s"]
+    worker = threading.Thread(target=_probe, args=(constants.ENDPOINT, seconds, outcome), daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if outcome[-1]:
+        raise HubError(f"{outcome[-1]} ({constants.ENDPOINT})")
+
+
+def download(repository: str, revision: str, file: str) -> tuple[Path, str | None]:
+    """Downloads one file of a model at a revision into the hub's cache.
+
+    Returns:
+        Its path and, where the hub states one (large files), its sha256.
+
+    Raises:
+        HubError: the hub does not deliver.
+    """
+    try:
+        stated = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision)).etag
+        path = Path(hf_hub_download(repository, file, revision=revision))
+    except (OSError, httpx2.HTTPError) as error:
+        raise HubError(f"the hub does not deliver {repository}/{file}: {first_line(error)}") from None
+    return path, stated if stated is not None and len(stated) == 64 else None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its type."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _probe(endpoint: str, seconds: float, outcome: list[str]) -> None:
+    request = urllib.request.Request(endpoint, method="HEAD", headers={"User-Agent": f"preflight/{os.getpid()}"})
+    try:
+        with urllib.request.urlopen(request, timeout=seconds):
+            outcome.append("")
+    except urllib.error.HTTPError as error:
+        outcome.append(f"the hub answers {error.code}" if error.code >= 500 else "")
+    except (OSError, ValueError) as error:
+        outcome.append(f"the hub cannot be reached: {first_line(error)}")

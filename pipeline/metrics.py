@@ -1,0 +1,55 @@
+"""Quality of log-probabilities against labels, with percentile-bootstrap intervals (Efron 1979)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.calibration import expected_calibration_error
+
+DECIMALS = 6
+
+
+def accuracy(labels_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Share of rows predicted right."""
+    return float((labels_N == predicted_N).mean())
+
+
+def f1_per_class(labels_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
+    """F1 of every class, shape (classes,); NaN for a class that neither occurs nor is predicted."""
+    confusion_CC = np.bincount(labels_N * classes + predicted_N, minlength=classes * classes).reshape(classes, classes)
+    occurrences = confusion_CC.sum(axis=0) + confusion_CC.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        f1_C: np.ndarray = 2 * confusion_CC.diagonal() / occurrences
+    return f1_C
+
+
+def macro_f1(labels_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> float:
+    """Mean F1 over the classes that occur or are predicted."""
+    return float(np.nanmean(f1_per_class(labels_N, predicted_N, classes)))
+
+
+def score(log_p_NC: np.ndarray, labels_N: np.ndarray, bins: int) -> dict[str, float]:
+    """Accuracy, macro-F1, top-3 accuracy, negative log-likelihood (nats) and expected calibration error."""
+    classes = log_p_NC.shape[1]
+    predicted_N = log_p_NC.argmax(axis=1)
+    label_log_p_N = log_p_NC[np.arange(len(labels_N)), labels_N]
+    rank_N = (log_p_NC > label_log_p_N[:, None]).sum(axis=1)
+    return {
+        "accuracy": accuracy(labels_N, predicted_N),
+        "macro_f1": macro_f1(labels_N, predicted_N, classes),
+        "top3_accuracy": float((rank_N < 3).mean()),
+        "nll": -float(label_log_p_N.mean()),
+        "ece": expected_calibration_error(np.exp(log_p_NC.max(axis=1)), labels_N == predicted_N, bins),
+    }
+
+
+def score_with_intervals(log_p_NC: np.ndarray, labels_N: np.ndarray, bins: int, samples: int, seed: int) -> dict[str, float]:
+    """``score``, and for each figure ``<name>_low`` and ``<name>_high``: its 2.5 and 97.5 percentiles over resampled rows."""
+    rng = np.random.default_rng(seed)
+    drawn = [rng.integers(len(labels_N), size=len(labels_N)) for _ in range(samples)]
+    resampled = [score(log_p_NC[rows], labels_N[rows], bins) for rows in drawn]
+    result: dict[str, float] = {}
+    for name, value in score(log_p_NC, labels_N, bins).items():
+        low, high = np.percentile([sample[name] for sample in resampled], [2.5, 97.5])
+        result |= {name: round(value, DECIMALS), f"{name}_low": round(float(low), DECIMALS), f"{name}_high": round(float(high), DECIMALS)}
+    return result

@@ -1,0 +1,212 @@
+"""Cleans, checks and splits the rows, and reports on them.
+
+Reads   data/raw/dataset
+Writes  data/prepared/{train,validation,test}.parquet (columns id, text, label), data/prepared/labels.json; metrics/data.json
+Run     python -m pipeline.prepare --dataset data/raw/dataset --prepared data/prepared --metrics metrics/data.json
+
+An id is ``<raw file>:<line>``, so that a prediction can be traced to its row. An official test split stays as it is, empty
+texts excepted; what is mended in the training rows is counted in the metrics:
+
+- text without a visible character, or "nan": the row is dropped (``empty``)
+- the same text (case and spacing aside) with the same intent again: later rows are dropped (``duplicate``)
+- the same text under two intents: all its rows are dropped (``conflicting``)
+- the same text in the official test split: the training row is dropped (``also_in_test``)
+"""
+
+from __future__ import annotations
+
+import argparse
+import unicodedata
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from pipeline import artifacts
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.near_twins import nearest_by_jaccard
+from pipeline.params import Params, read_params
+from pipeline.rows import Row, read_rows
+
+TWIN = 0.8
+MISSING = {"", "nan"}
+
+
+class PrepareParams(Params):
+    """How `prepare` splits."""
+
+    test_fraction: float = Field(gt=0, lt=0.5, description="share of rows held out for test, per intent; unused with an official test file")
+    validation_fraction: float = Field(gt=0, lt=0.5, description="share of the remaining rows held out for validation, per intent")
+    refit: bool = Field(description="let the training split contain the validation rows (once all knobs are chosen)")
+    seed: int = Field(ge=0, description="seed of the split")
+
+
+def clean_text(text: str) -> str:
+    """Composes Unicode (NFC), turns control characters into spaces and runs of spaces into one."""
+    composed = unicodedata.normalize("NFC", text)
+    return " ".join("".join(" " if unicodedata.category(character) == "Cc" else character for character in composed).split())
+
+
+def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:
+    """Cleans texts and intents; drops rows without a text.
+
+    Raises:
+        UserError: a row has a text and no intent.
+    """
+    kept = []
+    for row in rows:
+        row = Row(row.line, clean_text(row.text), clean_text(row.intent))
+        if row.text.casefold() in MISSING:
+            continue
+        if row.intent.casefold() in MISSING:
+            raise UserError(f"{source}:{row.line}: the intent is empty: label the row or delete it")
+        kept.append(row)
+    return kept, len(rows) - len(kept)
+
+
+def drop_ambiguous(rows: list[Row], official_test: list[Row]) -> tuple[list[Row], Counter[str]]:
+    """Drops repeated, conflicting and test texts from training rows; see the module's docstring.
+
+    Returns:
+        The kept rows in order, and the number of rows dropped by reason.
+    """
+    intents_of: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        intents_of[row.text.casefold()].add(row.intent)
+    in_test = {row.text.casefold() for row in official_test}
+    kept: list[Row] = []
+    seen: set[str] = set()
+    dropped: Counter[str] = Counter()
+    for row in rows:
+        key = row.text.casefold()
+        if key in in_test:
+            dropped["also_in_test"] += 1
+        elif len(intents_of[key]) > 1:
+            dropped["conflicting"] += 1
+        elif key in seen:
+            dropped["duplicate"] += 1
+        else:
+            kept.append(row)
+        seen.add(key)
+    return kept, dropped
+
+
+def check_intents(train: list[Row], test: list[Row], names: dict[str, str | None]) -> list[str]:
+    """Checks that each intent can stand in every split.
+
+    Returns:
+        The intents, sorted: the position is the class index.
+
+    Raises:
+        UserError: fewer than two intents, too few rows of one, or a test intent that train does not have.
+    """
+    counts = Counter(row.intent for row in train)
+    if len(counts) < 2:
+        raise UserError(f"{names['train']}: {len(counts)} intent left after cleaning ({', '.join(counts)}): a classifier needs at least 2")
+    least = 2 if test else 3
+    rare = sorted(intent for intent, count in counts.items() if count < least)
+    if rare:
+        raise UserError(
+            f"{names['train']}: intent '{rare[0]}' has {counts[rare[0]]} row(s) after cleaning, at least {least} needed "
+            f"(one a split){f'; {len(rare) - 1} more like it' if rare[1:] else ''}: add rows or merge intents"
+        )
+    for row in test:
+        if row.intent not in counts:
+            raise UserError(
+                f"{names['test']}:{row.line}: intent '{row.intent}' does not occur in {names['train']}: mend the label or add rows"
+            )
+    return sorted(counts)
+
+
+def hold_out(rows: list[Row], fraction: float, rng: np.random.Generator) -> tuple[list[Row], list[Row]]:
+    """Splits rows in two, the second with ``fraction`` of each intent's rows, but at least one and never all.
+
+    Returns:
+        (rest, held out), both in the order of ``rows``.
+    """
+    by_intent: defaultdict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        by_intent[row.intent].append(index)
+    held: set[int] = set()
+    for intent in sorted(by_intent):
+        indices = rng.permutation(by_intent[intent])
+        count = min(max(round(len(indices) * fraction), 1), len(indices) - 1)
+        held.update(indices[:count].tolist())
+    return [row for i, row in enumerate(rows) if i not in held], [row for i, row in enumerate(rows) if i in held]
+
+
+def describe(splits: dict[str, pa.Table], labels: list[str]) -> dict[str, Any]:
+    """Counts rows, balance, lengths (in words), and near twins of held-out texts in train."""
+    report: dict[str, Any] = {"intents": len(labels)}
+    for split, table in splits.items():
+        per_intent = np.bincount(table["label"].to_numpy(), minlength=len(labels))
+        words = np.array([len(text.split()) for text in table["text"].to_pylist()])
+        report[split] = {
+            "rows": table.num_rows,
+            "fewest_per_intent": int(per_intent.min()),
+            "most_per_intent": int(per_intent.max()),
+            "median_words": float(np.median(words)),
+            "most_words": int(words.max()),
+        }
+        if split != "train":
+            nearest, similarity = nearest_by_jaccard(table["text"].to_pylist(), splits["train"]["text"].to_pylist())
+            same = splits["train"]["label"].to_numpy()[nearest] == table["label"].to_numpy()
+            report[split]["near_twins_in_train_same_intent"] = int(((similarity >= TWIN) & same).sum())
+            report[split]["near_twins_in_train_other_intent"] = int(((similarity >= TWIN) & ~same).sum())
+    return report
+
+
+def _table(rows: list[Row], file: str, labels: list[str]) -> pa.Table:
+    index = {intent: i for i, intent in enumerate(labels)}
+    return pa.table(
+        {
+            "id": [f"{file}:{row.line}" for row in rows],
+            "text": [row.text for row in rows],
+            "label": pa.array([index[row.intent] for row in rows], pa.int32()),
+        }
+    )
+
+
+def main() -> None:
+    """Reads the rows, cleans, splits, writes tables and metrics."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--dataset", "--prepared", "--metrics"):
+        parser.add_argument(name, type=Path, required=True)
+    args = parser.parse_args()
+    params = read_params("prepare", PrepareParams)
+
+    names = artifacts.read_json(args.dataset / artifacts.RAW_SOURCE)
+    train, empty_train = drop_empty(read_rows(args.dataset / artifacts.RAW_TRAIN), names["train"])
+    test, empty_test = drop_empty(read_rows(args.dataset / artifacts.RAW_TEST), names["test"]) if names["test"] else ([], 0)
+    train, dropped = drop_ambiguous(train, test)
+    labels = check_intents(train, test, names)
+
+    rng = np.random.default_rng(params.seed)
+    test_file = artifacts.RAW_TEST if test else artifacts.RAW_TRAIN
+    if not test:
+        train, test = hold_out(train, params.test_fraction, rng)
+    rest, validation = hold_out(train, params.validation_fraction, rng)
+    splits = {
+        "train": _table(train if params.refit else rest, artifacts.RAW_TRAIN, labels),
+        "validation": _table(validation, artifacts.RAW_TRAIN, labels),
+        "test": _table(test, test_file, labels),
+    }
+    with artifacts.whole_folder(args.prepared) as folder:
+        for split, table in splits.items():
+            pq.write_table(table, folder / artifacts.split_table(split))
+        artifacts.write_json(folder / artifacts.LABELS, labels)
+    reasons = ("duplicate", "conflicting", "also_in_test")
+    counts = {"empty": empty_train, "empty_in_test": empty_test, **{reason: dropped[reason] for reason in reasons}}
+    report = describe(splits, labels) | {"dropped": counts}
+    artifacts.write_json(args.metrics, report)
+    print(f"{len(labels)} intents; " + ", ".join(f"{split} {table.num_rows}" for split, table in splits.items()), flush=True)
+    if sum(counts.values()):
+        print("dropped: " + ", ".join(f"{count} {reason}" for reason, count in counts.items() if count), flush=True)
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,172 @@
+"""The tables of results, stages and params, from the files that hold them.
+
+Run     python -m pipeline.tables            prints the results of the last run
+        python -m pipeline.tables --write    regenerates every block between <!-- generated: NAME --> and <!-- end --> in the documents
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from pipeline import artifacts
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.params import PARAMS_FILE
+
+DOCUMENTS = (Path("README.md"), Path("docs/params.md"), Path("data/sample/README.md"))
+METRICS = Path("metrics/evaluate.json")
+REFERENCE = Path("metrics/reference/banking77.json")
+AGREEMENT = Path("metrics/reference/sample.json")
+SAMPLE = Path("data/sample/queries.csv")
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MODELS = {
+    "tinybert": "**TinyBERT, distilled** (student)",
+    "teacher": "product of the three below (teacher)",
+    "teacher_finetuned": "MiniLM-L6, fine-tuned",
+    "base_encoder": "MiniLM-L6, frozen + logistic regression (base model)",
+    "bag_of_words": "TF-IDF + logistic regression",
+}
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def results() -> str:
+    """Quality of every model of the last run, with 95 % intervals.
+
+    Raises:
+        UserError: there was no run.
+    """
+    if not METRICS.exists():
+        raise UserError(f"{METRICS}: no such file: run `make repro` first")
+    rows = [
+        [MODELS[name], _interval(row, "accuracy"), _interval(row, "macro_f1"), f"{100 * row['ece']:.1f}", f"{row['parameters'] / 1e6:.1f}"]
+        for name, row in artifacts.read_json(METRICS).items()
+    ]
+    return markdown(["model", "accuracy, %", "macro-F1, %", "ECE, %", "parameters, millions"], rows)
+
+
+def reference() -> str:
+    """The reference run on BANKING77, with what it ran on."""
+    if not REFERENCE.exists():
+        return "Not run yet: `make banking77`.\n"
+    run = artifacts.read_json(REFERENCE)
+    rows = [
+        [MODELS[name], f"{100 * row['accuracy']['mean']:.2f}", f"{100 * row['macro_f1']['mean']:.2f}", f"{row['parameters'] / 1e6:.1f}"]
+        for name, row in run["models"].items()
+    ]
+    versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    return markdown(["model", "accuracy, %", "macro-F1, %", "parameters, millions"], rows) + (
+        f"\n`{run['command']}`, n = {len(run['seeds'])} seed ({', '.join(map(str, run['seeds']))}), official test split, scored {run['test_scorings']} time; "
+        f"{sum(run['wall_seconds'].values()) / 60:.0f} minutes and {run['peak_rss_mib'] / 1024:.1f} GiB on {run['threads']} threads of {run['cpu']}; {versions}.\n"
+    )
+
+
+def stages() -> str:
+    """What each stage does, reads and writes, from dvc.yaml."""
+    rows = []
+    for name, stage in _load("dvc.yaml")["stages"].items():
+        reads = [f"`{path}`" for path in stage["deps"] if not path.startswith("pipeline/")]
+        writes = [f"`{path if isinstance(path, str) else next(iter(path))}`" for path in stage["outs"] + stage.get("metrics", [])]
+        rows.append([f"`{name}`", stage["desc"], ", ".join(reads), ", ".join(writes)])
+    return markdown(["stage", "what it does", "reads", "writes"], rows)
+
+
+def params() -> str:
+    """Every knob: type and range, default, meaning, from the typed params and params.yaml."""
+    text = ""
+    for name, values in _load(str(PARAMS_FILE)).items():
+        section = getattr(importlib.import_module(f"pipeline.{name}"), f"{name.capitalize()}Params")
+        rows = [[f"`{key}`", kind, f"`{_value(values, key)}`", meaning] for key, kind, meaning in _fields(section)]
+        text += f"\n## {name}\n\n" + markdown(["knob", "type and range", "default", "meaning"], rows)
+    return text + "\n"
+
+
+def sample() -> str:
+    """Statistics of our own queries, and how far a classifier trained on BANKING77 agrees with their labels."""
+    with SAMPLE.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    words = [len(row["text"].split()) for row in rows]
+    per_intent = Counter(row["intent"] for row in rows).values()
+    table = [
+        ["queries", str(len(rows))],
+        ["intents", str(len(per_intent))],
+        ["queries per intent, fewest to most", f"{min(per_intent)} to {max(per_intent)}"],
+        ["words, fewest / median / most", f"{min(words)} / {statistics.median(words):g} / {max(words)}"],
+        ["up to 7 words", f"{100 * sum(count <= 7 for count in words) / len(words):.0f} %"],
+        ["36 words or more", f"{100 * sum(count >= 36 for count in words) / len(words):.0f} %"],
+        ["without a question mark", f"{100 * sum('?' not in row['text'] for row in rows) / len(rows):.0f} %"],
+    ]
+    if AGREEMENT.exists():
+        run = artifacts.read_json(AGREEMENT)
+        table.append(
+            [
+                f"labels a classifier trained on BANKING77 agrees with (`{run['command']}`)",
+                f"{100 * run['agreement']:.1f} % of {run['queries']}",
+            ]
+        )
+        table.append(["largest token Jaccard with a BANKING77 row", f"{run['largest_similarity']:.2f}"])
+    return markdown(["of `queries.csv`", ""], table)
+
+
+def render(document: str) -> str:
+    """A document with its generated blocks made anew."""
+    makers = {"results": results, "reference": reference, "stages": stages, "params": params, "sample": sample}
+    return BLOCK.sub(lambda block: block[1] + makers[block[2]]() + block[3], document)
+
+
+def _interval(row: dict[str, float], metric: str) -> str:
+    return f"{100 * row[metric]:.1f} [{100 * row[f'{metric}_low']:.1f}, {100 * row[f'{metric}_high']:.1f}]"
+
+
+def _load(file: str) -> Any:
+    return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+
+
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return "null" if values is None else values
+
+
+def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _fields(field.annotation, f"{prefix}{name}.")
+            continue
+        kind = (
+            field.annotation.__name__
+            if isinstance(field.annotation, type)
+            else str(field.annotation).replace("typing.", "").replace("|", "or")
+        )
+        signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+        bounds = [f"{sign} {getattr(bound, key)}" for bound in field.metadata for key, sign in signs.items() if hasattr(bound, key)]
+        yield prefix + name, ", ".join([kind, *bounds]), field.description or ""
+
+
+def main() -> None:
+    """Prints the results, or rewrites the documents."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="regenerate the documents")
+    if not parser.parse_args().write:
+        print(results(), end="")
+        return
+    for path in DOCUMENTS:
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,140 @@
+"""Fits the teachers and writes what they think of every training query and augmented copy.
+
+Reads   data/features, data/raw/encoder
+Writes  models/teacher, data/soft_targets/{train,augmented}.npy (float16 log-probabilities of the product); metrics/teach.json
+Run     python -m pipeline.teach --features data/features --encoder data/raw/encoder --teacher models/teacher
+        --soft-targets data/soft_targets --metrics metrics/teach.json
+
+Each teacher is at the same time a baseline of the results table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from pipeline import artifacts
+from pipeline.bag_of_words import BagOfWords, fit_linear
+from pipeline.batching import LengthBuckets
+from pipeline.ensemble import Ensemble
+from pipeline.errors import exit_with_one_line
+from pipeline.features import Queries, read_labels, read_queries, read_split
+from pipeline.inference import run_batches
+from pipeline.metrics import DECIMALS, accuracy
+from pipeline.params import Params, Precision, read_params
+from pipeline.pooled import PooledClassifier, load_encoder
+from pipeline.runtime import fix_runtime
+from pipeline.training import Examples, Schedule, fit, hard_loss
+from pipeline.vocabulary import occurring_rows
+
+
+class LinearParams(Params):
+    """A logistic regression."""
+
+    inverse_regularization: float = Field(gt=0, description="inverse strength of the L2 penalty (C)")
+    max_iterations: int = Field(ge=1, description="iterations of L-BFGS at most")
+
+
+class FinetuneParams(Params):
+    """Fine-tuning of the base encoder."""
+
+    epochs: int = Field(ge=1, description="passes over the training queries")
+    batch_size: int = Field(ge=1, description="queries a step")
+    learning_rate: float = Field(gt=0, lt=1, description="peak learning rate of the encoder")
+    head_learning_rate: float = Field(gt=0, lt=1, description="peak learning rate of the new linear head")
+
+
+class TeachParams(Params):
+    """How `teach` fits the teachers."""
+
+    bag_of_words: LinearParams
+    base_encoder: LinearParams
+    finetuned: FinetuneParams
+    precision: Precision = Field(description="bf16 (twice as fast where the CPU has it) or fp32")
+    threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
+    seed: int = Field(ge=0, description="seed of initial head, order and dropout")
+
+
+def fit_bag_of_words(queries: Queries, labels: np.ndarray, params: TeachParams) -> BagOfWords:
+    """Fits the TF-IDF baseline."""
+    settings = params.bag_of_words
+    return BagOfWords.fit(queries.texts, labels, settings.inverse_regularization, settings.max_iterations, params.seed)
+
+
+def fit_base_encoder(encoder: Path, queries: Queries, labels: np.ndarray, classes: int, params: TeachParams) -> PooledClassifier:
+    """Fits a logistic regression on the frozen encoder's normalised embeddings."""
+    model = PooledClassifier(load_encoder(encoder), classes, normalize=True)
+    embeddings = run_batches(model, queries.ids, params.precision, output=model.embed)
+    settings = params.base_encoder
+    weight, bias = fit_linear(embeddings, labels, settings.inverse_regularization, settings.max_iterations, params.seed)
+    model.head.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    return model
+
+
+def fit_finetuned(encoder: Path, queries: Queries, labels: np.ndarray, classes: int, params: TeachParams) -> PooledClassifier:
+    """Fine-tunes the encoder and a linear head on the labels."""
+    settings = params.finetuned
+    model = PooledClassifier(load_encoder(encoder), classes, normalize=False)
+    lengths = np.array([len(tokens) for tokens in queries.ids])
+    schedule = Schedule(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        head_learning_rate=settings.head_learning_rate,
+        warmup_fraction=0.1,
+        weight_decay=0.01,
+        precision=params.precision,
+        seed=params.seed,
+    )
+    buckets = LengthBuckets(lengths, lambda _: np.arange(len(queries)), settings.batch_size, params.seed)
+    with occurring_rows(model.encoder, queries.ids):
+        fit(model, model.head, Examples(queries.ids, labels), buckets, hard_loss, schedule, _print_epoch)
+    return model
+
+
+def _print_epoch(epoch: int, loss: float) -> None:
+    print(f"fine-tuned teacher: epoch {epoch}, training loss {loss:.4f}", flush=True)
+
+
+def main() -> None:
+    """Reads features, fits three teachers, writes them and their soft targets."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--features", "--encoder", "--teacher", "--soft-targets", "--metrics"):
+        parser.add_argument(name, type=Path, required=True)
+    args = parser.parse_args()
+    params = read_params("teach", TeachParams)
+    fix_runtime(params.threads, params.seed)
+
+    queries, labels = read_split(args.features, "train")
+    classes = len(read_labels(args.features))
+    print(f"bag of words: fitting to {len(queries)} queries", flush=True)
+    bag_of_words = fit_bag_of_words(queries, labels, params)
+    print("base encoder: fitting a linear head to its frozen embeddings", flush=True)
+    base_encoder = fit_base_encoder(args.encoder, queries, labels, classes, params)
+    finetuned = fit_finetuned(args.encoder, queries, labels, classes, params)
+    ensemble = Ensemble(bag_of_words, base_encoder, finetuned)
+
+    validation, validation_labels = read_split(args.features, "validation")
+    opinions = ensemble.log_probabilities(validation, params.precision)
+    report = {name: {"validation_accuracy": accuracy(validation_labels, log_p.argmax(axis=1))} for name, log_p in opinions.items()}
+    print("validation accuracy: " + ", ".join(f"{name} {row['validation_accuracy']:.4f}" for name, row in report.items()), flush=True)
+
+    with artifacts.whole_folder(args.soft_targets) as folder:
+        copies = read_queries(args.features, artifacts.AUGMENTED)
+        for file, texts in ((artifacts.SOFT_TRAIN, queries), (artifacts.SOFT_AUGMENTED, copies)):
+            print(f"soft targets: labelling {len(texts)} texts", flush=True)
+            log_p = ensemble.log_probabilities(texts, params.precision)["teacher"] if len(texts) else np.zeros((0, classes))
+            np.save(folder / file, log_p.astype(np.float16))
+    with artifacts.whole_folder(args.teacher) as folder:
+        ensemble.save(folder)
+    artifacts.write_json(
+        args.metrics, {name: {"validation_accuracy": round(row["validation_accuracy"], DECIMALS)} for name, row in report.items()}
+    )
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,188 @@
+"""Fits a model to targets with the Hugging Face ``Trainer``; the teacher and the student both learn here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from pipeline.batching import Ids, LengthBuckets, pad
+
+NO_DECAY = ("bias", "LayerNorm", "embeddings")
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        epochs: passes over what an epoch consists of.
+        batch_size: queries a step.
+        learning_rate: peak, reached after ``warmup_fraction`` of the steps; then linear decay to 0.
+        head_learning_rate: the same for the head.
+        weight_decay: of matrices outside the embeddings (AdamW, decoupled).
+        precision: ``bf16`` (autocast) or ``fp32``.
+        seed: of order and dropout.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    head_learning_rate: float
+    warmup_fraction: float
+    weight_decay: float
+    precision: str
+    seed: int
+
+
+class Examples(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """Word-piece ids of N queries and their targets: class indices (N,) or log-probabilities (N, classes)."""
+
+    def __init__(self, ids: Ids, targets: np.ndarray) -> None:
+        self.ids = ids
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.ids[row], self.targets[row]
+
+
+def collate(examples: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, torch.Tensor]:
+    """Pads a batch; adds ``targets``."""
+    ids, targets = zip(*examples, strict=True)
+    stacked = torch.from_numpy(np.stack(targets))
+    return {**pad(ids), "targets": stacked.float() if stacked.is_floating_point() else stacked.long()}
+
+
+class BucketTrainer(Trainer):
+    """A ``Trainer`` with a loss of (logits, targets) and batches of like length."""
+
+    def __init__(self, *, loss: Loss, buckets: LengthBuckets, **arguments: object) -> None:
+        super().__init__(**arguments)  # type: ignore[arg-type]
+        self.loss = loss
+        self.buckets = buckets
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The training batches, in the order of the buckets."""
+        loader = DataLoader(self.train_dataset, batch_sampler=self.buckets, collate_fn=collate)
+        prepared: DataLoader = self.accelerator.prepare(loader)
+        return prepared
+
+    def compute_loss(  # type: ignore[override]
+        self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: object = None
+    ) -> torch.Tensor:
+        """Mean loss of a batch."""
+        targets = inputs.pop("targets")
+        return self.loss(model(**inputs).logits.float(), targets)
+
+
+class EpochEnd(TrainerCallback):
+    """Calls a function with the epoch (1-based) and the mean training loss since the last call."""
+
+    def __init__(self, call: Callable[[int, float], None]) -> None:
+        self.call = call
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: object
+    ) -> None:
+        """The Trainer logs once an epoch."""
+        if logs is not None and "loss" in logs:
+            self.call(round(state.epoch or 0), float(logs["loss"]))
+
+
+def hard_loss(logits_BC: torch.Tensor, targets_B: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy with class indices."""
+    return nn.functional.cross_entropy(logits_BC, targets_B)
+
+
+def soft_loss(temperature: float) -> Loss:
+    """Cross-entropy with a teacher's log-probabilities, both at a temperature (Hinton et al. 2015, arXiv 1503.02531, section 2).
+
+    It differs from the Kullback-Leibler divergence by the teacher's entropy, which has no gradient; the factor T^2 keeps the
+    gradient's size independent of T.
+    """
+
+    def loss(logits_BC: torch.Tensor, log_p_BC: torch.Tensor) -> torch.Tensor:
+        teacher_BC = torch.softmax(log_p_BC / temperature, dim=-1)
+        return nn.functional.cross_entropy(logits_BC / temperature, teacher_BC) * temperature**2
+
+    return loss
+
+
+def fit(
+    model: nn.Module,
+    head: nn.Module,
+    examples: Examples,
+    buckets: LengthBuckets,
+    loss: Loss,
+    schedule: Schedule,
+    at_epoch_end: Callable[[int, float], None],
+) -> None:
+    """Trains ``model`` in place.
+
+    Args:
+        model: takes ids and mask, returns logits.
+        head: the part of it that learns with ``head_learning_rate``.
+        examples: all rows that ``buckets`` may name.
+        buckets: which rows, in which batches.
+        loss: mean loss of a batch.
+        schedule: see there.
+        at_epoch_end: called with epoch (1-based) and mean training loss.
+    """
+    with tempfile.TemporaryDirectory() as unused:  # nothing is saved there; the Trainer wants a folder
+        arguments = TrainingArguments(
+            output_dir=unused,
+            num_train_epochs=schedule.epochs,
+            per_device_train_batch_size=schedule.batch_size,
+            learning_rate=schedule.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=schedule.warmup_fraction,
+            bf16=schedule.precision == "bf16",
+            use_cpu=True,
+            seed=schedule.seed,
+            logging_strategy="epoch",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = BucketTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=examples,
+            loss=loss,
+            buckets=buckets,
+            callbacks=[EpochEnd(at_epoch_end)],
+            optimizers=(_optimizer(model, head, schedule), None),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+
+
+def _optimizer(model: nn.Module, head: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    in_head = {id(parameter) for parameter in head.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        key = (id(parameter) in in_head, not any(part in name for part in NO_DECAY))
+        groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": schedule.head_learning_rate if is_head else schedule.learning_rate,
+                "weight_decay": schedule.weight_decay if decays else 0.0,
+            }
+            for (is_head, decays), parameters in groups.items()
+        ],
+        fused=True,
+    )

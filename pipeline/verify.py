@@ -1,0 +1,90 @@
+"""Rebuilds everything in a clean clone, without cache, and says whether ``dvc.lock`` holds.
+
+Run     python -m pipeline.verify
+
+Bit-identical where the class of machine is the one the lock was made on (``metrics/machine.json``). On another class floating-point
+sums round otherwise: there every accuracy and macro-F1 must be within a tolerance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import artifacts
+from pipeline.clone import clone, head, run
+from pipeline.errors import UserError, exit_with_one_line
+
+LOCK, MACHINE, METRICS = Path("dvc.lock"), Path("metrics/machine.json"), Path("metrics/evaluate.json")
+TOLERANCE = 0.03  # house decision: about three standard errors of a paired difference on the sample's 616 test queries
+HELD = ("accuracy", "macro_f1")
+
+
+def read_outputs(lock: Path) -> dict[str, str]:
+    """Path and hash of every output in a lock file.
+
+    Raises:
+        UserError: there is no lock file.
+    """
+    if not lock.exists():
+        raise UserError(f"{lock}: no such file: run `make repro` and commit it")
+    stages: dict[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+
+
+def beyond_tolerance(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
+    """The held metrics that differ by more than the tolerance, as ``model metric: expected -> actual``."""
+    return [
+        f"{model} {metric}: {expected[model][metric]} -> {actual[model][metric]}"
+        for model in expected
+        for metric in HELD
+        if abs(expected[model][metric] - actual[model][metric]) > TOLERANCE
+    ]
+
+
+def judge(committed: Path, rebuilt: Path) -> str:
+    """Compares two checkouts after their pipelines ran.
+
+    Returns:
+        The verdict, in one line.
+
+    Raises:
+        UserError: the lock does not hold; the outputs that differ are named.
+    """
+    expected, actual = read_outputs(committed / LOCK), read_outputs(rebuilt / LOCK)
+    if expected.keys() != actual.keys():
+        raise UserError(
+            f"dvc.lock: its outputs are not those of dvc.yaml: {sorted(expected.keys() ^ actual.keys())}: run `make repro`, commit dvc.lock"
+        )
+    differing = [path for path in expected if expected[path] != actual[path]]
+    if not differing:
+        return f"verified: all {len(expected)} outputs are bit-identical to dvc.lock"
+    machines = [artifacts.read_json(root / MACHINE) for root in (committed, rebuilt)]
+    if machines[0] == machines[1]:
+        raise UserError(f"dvc.lock: does not hold on the class of machine it was made on: these outputs differ: {', '.join(differing)}")
+    apart = beyond_tolerance(*(artifacts.read_json(root / METRICS) for root in (committed, rebuilt)))
+    if apart:
+        raise UserError(f"dvc.lock: on another class of machine, and beyond the tolerance of {TOLERANCE}: {'; '.join(apart)}")
+    return f"verified within {TOLERANCE} (another class of machine: {machines[1]}, lock made on {machines[0]}); differing bits: {', '.join(differing)}"
+
+
+def main() -> None:
+    """Clones the last commit twice, rebuilds one of the clones, compares."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    commit = head()
+    with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
+        committed, rebuilt = Path(scratch) / "committed", Path(scratch) / "rebuilt"
+        for folder in (committed, rebuilt):
+            clone(commit, folder)
+        read_outputs(committed / LOCK)
+        for _ in run(rebuilt, "dvc", "repro"):
+            pass
+        print(f"{judge(committed, rebuilt)} (commit {commit[:12]})")
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)
