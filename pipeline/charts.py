@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +12,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 plt.rcParams.update(
@@ -26,7 +28,7 @@ def read_table(path: Path) -> Rows:
         return list(csv.DictReader(handle, delimiter="\t" if path.suffix == ".tsv" else ","))
 
 
-def write_table(path: Path, header: list[str], rows: list[tuple[object, ...]]) -> None:
+def write_table(path: Path, header: list[str], rows: Sequence[tuple[object, ...]]) -> None:
     """Writes a CSV file with a header."""
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
@@ -41,7 +43,7 @@ def draw_curves(folder: Path) -> None:
         rows = read_table(folder / f"{name}.tsv")
         axis.plot([int(row["step"]) for row in rows], [float(row[name]) for row in rows], marker="o", color=color)
         axis.set(xlabel="epoch", title={"loss": "training loss", "validation_accuracy": "validation accuracy"}[name])
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _save(figure, folder / "curves.png")
 
 
@@ -61,7 +63,7 @@ def draw_confusions(folder: Path) -> None:
     rows = read_table(folder / "confusions.csv")[::-1]
     figure, axis = plt.subplots(figsize=(9, 1.2 + 0.24 * max(len(rows), 1)))
     axis.barh([f"{row['intent']}  >  {row['predicted']}" for row in rows], [int(row["queries"]) for row in rows], color=ORANGE, height=0.7)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="test queries", title="strongest confusions: intent > predicted")
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.01)

@@ -1,7 +1,8 @@
 """Brings the dataset and the base encoder: the only stage that may touch the network.
 
 Reads   the CSV files or source card named by its params
-Writes  data/raw/dataset (rows under canonical column names), data/raw/encoder, data/raw/student_encoder (without weights unless one is named)
+Writes  data/raw/dataset (rows under canonical column names), data/raw/encoder, data/raw/student_encoder
+        (the last without weights unless one is named)
 Run     python -m pipeline.fetch --dataset data/raw/dataset --encoder data/raw/encoder --student-encoder data/raw/student_encoder
 """
 

@@ -7,21 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
-TOKEN = r"[a-z0-9']+"
+WORD = r"[a-z0-9']+"
 ROWS_AT_ONCE = 1024  # bounds memory to this many rows times the number of references
 
 
-def nearest_by_jaccard(texts: Sequence[str], references: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Finds for each text the reference with the largest token Jaccard similarity.
+def nearest_by_jaccard(texts: Sequence[str], references: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Finds for each text the reference with the largest token Jaccard similarity; without references, the nearest other text.
 
     Tokens are the lower-case runs of letters, digits and apostrophes; each counts once.
 
     Returns:
         Index of that reference and similarity in [0, 1] (0 where a text has no token), both of shape (len(texts),).
     """
-    vectorizer = CountVectorizer(binary=True, lowercase=True, token_pattern=TOKEN, dtype=np.float32)
-    vectorizer.fit([*texts, *references, "a"])
-    texts_NV, references_MV = vectorizer.transform(texts), vectorizer.transform(references)
+    vectorizer = CountVectorizer(binary=True, lowercase=True, token_pattern=WORD, dtype=np.float32)
+    others = texts if references is None else references
+    vectorizer.fit([*texts, *others, "a"])
+    texts_NV, references_MV = vectorizer.transform(texts), vectorizer.transform(others)
     sizes_M = references_MV.sum(axis=1).A1
     nearest, similarity = np.zeros(len(texts), dtype=np.int64), np.zeros(len(texts), dtype=np.float32)
     for start in range(0, len(texts), ROWS_AT_ONCE):
@@ -29,6 +30,9 @@ def nearest_by_jaccard(texts: Sequence[str], references: Sequence[str]) -> tuple
         shared_NM = (part @ references_MV.T).toarray()
         union_NM = part.sum(axis=1).A1[:, None] + sizes_M[None, :] - shared_NM
         jaccard_NM = shared_NM / np.maximum(union_NM, 1)
+        if references is None:
+            rows = np.arange(len(jaccard_NM))
+            jaccard_NM[rows, start + rows] = -1
         nearest[start : start + ROWS_AT_ONCE] = jaccard_NM.argmax(axis=1)
         similarity[start : start + ROWS_AT_ONCE] = jaccard_NM.max(axis=1)
     return nearest, similarity

@@ -58,8 +58,7 @@ def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:
         UserError: a row has a text and no intent.
     """
     kept = []
-    for row in rows:
-        row = Row(row.line, clean_text(row.text), clean_text(row.intent))
+    for row in (Row(line, clean_text(text), clean_text(intent)) for line, text, intent in rows):
         if row.text.casefold() in MISSING:
             continue
         if row.intent.casefold() in MISSING:

@@ -119,7 +119,7 @@ def _from_folder(card: Card, folder: Path) -> dict[str, list[Row]]:
 
 
 def _from_hub(card: Card) -> dict[str, list[Row]]:
-    from datasets import load_dataset  # imports slowly, and only this path needs it
+    from datasets import load_dataset  # noqa: PLC0415  imports slowly, and only this path needs it
 
     remedy = f"run where the hub can be reached, or set {card.folder_variable} to a folder with train.csv and test.csv"
     try:

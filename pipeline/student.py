@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -64,7 +64,7 @@ def build_student(
     Raises:
         UserError: the shape cannot be cut out of the teacher, or the pre-trained student is absent or has another vocabulary.
     """
-    names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     if params.start == "pretrained":
         return _load_pretrained(pretrained, vocabulary, names | rates)
@@ -91,7 +91,7 @@ def build_student(
 def save_student(model: BertForSequenceClassification, tokenizer_file: Path, temperature: float, folder: Path) -> None:
     """Writes a folder that stock ``transformers`` loads: model, tokenizer, calibration, model card."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    max_tokens = tokenizer.truncation["max_length"]
+    max_tokens = (tokenizer.truncation or {})["max_length"]
     model.save_pretrained(folder)
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_tokens, **special).save_pretrained(folder)
@@ -106,7 +106,7 @@ def load_student(folder: Path) -> tuple[BertForSequenceClassification, float]:
     return model, float(artifacts.read_json(folder / artifacts.CALIBRATION)["temperature"])
 
 
-def _load_pretrained(folder: Path, vocabulary: Path, config: dict[str, object]) -> BertForSequenceClassification:
+def _load_pretrained(folder: Path, vocabulary: Path, config: dict[str, Any]) -> BertForSequenceClassification:
     if not (folder / "config.json").exists():
         raise UserError(f"{folder}: no pre-trained student: set fetch.student_encoder (student=tinybert_hub does)")
     if (folder / "vocab.txt").read_bytes().split() != vocabulary.read_bytes().split():

@@ -7,6 +7,7 @@ small model starts with the most used coordinates of the large one, so that dist
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from transformers import BertConfig, BertModel
@@ -34,7 +35,7 @@ def subclone(large: BertModel, small: BertModel, ids: Ids) -> None:
         _copy_embeddings(large, small, dims)
         layers = torch.linspace(0, large.config.num_hidden_layers - 1, small.config.num_hidden_layers).round().long()
         for target, source in zip(small.encoder.layer, layers.tolist(), strict=True):
-            _copy_layer(large.encoder.layer[source], target, dims, large.config, small.config)
+            _copy_layer(cast(BertLayer, large.encoder.layer[source]), cast(BertLayer, target), dims, large.config, small.config)
 
 
 def check_fits(large: BertConfig, small: BertConfig) -> None:

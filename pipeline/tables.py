@@ -70,8 +70,9 @@ def reference() -> str:
     ]
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     return markdown(["model", "accuracy, %", "macro-F1, %", "parameters, millions"], rows) + (
-        f"\n`{run['command']}`, n = {len(run['seeds'])} seed ({', '.join(map(str, run['seeds']))}), official test split, scored {run['test_scorings']} time; "
-        f"{sum(run['wall_seconds'].values()) / 60:.0f} minutes and {run['peak_rss_mib'] / 1024:.1f} GiB on {run['threads']} threads of {run['cpu']}; {versions}.\n"
+        f"\n`{run['command']}`, n = {len(run['seeds'])} seed ({', '.join(map(str, run['seeds']))}), official test split, "
+        f"scored {run['test_scorings']} time(s); {sum(run['wall_seconds'].values()) / 60:.0f} minutes and "
+        f"{run['peak_rss_mib'] / 1024:.1f} GiB on {run['threads']} threads of {run['cpu']}; {versions}.\n"
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from dvclive import Live
+from dvclive.live import Live
 from pydantic import Field
 from transformers import BertForSequenceClassification
 
@@ -69,7 +69,7 @@ def examples_of(
     """
     ids, targets, per_epoch = queries.ids, labels, 0
     if params.targets == "soft":
-        ids, per_epoch = queries.ids + copies.ids, params.copies_per_epoch
+        ids, per_epoch = [*queries.ids, *copies.ids], params.copies_per_epoch
         targets = np.concatenate([np.load(soft_targets / file) for file in (artifacts.SOFT_TRAIN, artifacts.SOFT_AUGMENTED)])
     made = len(copies) // len(queries)
     if per_epoch > made:
@@ -114,7 +114,7 @@ def teach_student(
         seed=params.seed,
     )
     loss = soft_loss(params.distillation_temperature) if params.targets == "soft" else hard_loss
-    with occurring_rows(model.bert, examples.ids + validation.ids):
+    with occurring_rows(model.bert, [*examples.ids, *validation.ids]):
         fit(model, model.classifier, examples, buckets, loss, schedule, log_epoch)
 
 

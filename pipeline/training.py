@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from pipeline.batching import Ids, LengthBuckets, pad
 
 NO_DECAY = ("bias", "LayerNorm", "embeddings")
 
+Example = tuple[np.ndarray, np.ndarray]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -44,7 +46,7 @@ class Schedule:
     seed: int
 
 
-class Examples(Dataset[tuple[np.ndarray, np.ndarray]]):
+class Examples(Dataset[Example]):
     """Word-piece ids of N queries and their targets: class indices (N,) or log-probabilities (N, classes)."""
 
     def __init__(self, ids: Ids, targets: np.ndarray) -> None:
@@ -54,11 +56,11 @@ class Examples(Dataset[tuple[np.ndarray, np.ndarray]]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, row: int) -> Example:
         return self.ids[row], self.targets[row]
 
 
-def collate(examples: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, torch.Tensor]:
+def collate(examples: list[Example]) -> dict[str, torch.Tensor]:
     """Pads a batch; adds ``targets``."""
     ids, targets = zip(*examples, strict=True)
     stacked = torch.from_numpy(np.stack(targets))
@@ -68,18 +70,19 @@ def collate(examples: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, torch.Te
 class BucketTrainer(Trainer):
     """A ``Trainer`` with a loss of (logits, targets) and batches of like length."""
 
-    def __init__(self, *, loss: Loss, buckets: LengthBuckets, **arguments: object) -> None:
-        super().__init__(**arguments)  # type: ignore[arg-type]
+    def __init__(self, *, examples: Examples, loss: Loss, buckets: LengthBuckets, **arguments: Any) -> None:
+        super().__init__(train_dataset=examples, **arguments)
+        self.examples = examples
         self.loss = loss
         self.buckets = buckets
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Example]:
         """The training batches, in the order of the buckets."""
-        loader = DataLoader(self.train_dataset, batch_sampler=self.buckets, collate_fn=collate)
-        prepared: DataLoader = self.accelerator.prepare(loader)
+        loader = DataLoader(self.examples, batch_sampler=self.buckets, collate_fn=collate)
+        prepared: DataLoader[Example] = self.accelerator.prepare(loader)
         return prepared
 
-    def compute_loss(  # type: ignore[override]
+    def compute_loss(
         self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: object = None
     ) -> torch.Tensor:
         """Mean loss of a batch."""
@@ -159,7 +162,7 @@ def fit(
         trainer = BucketTrainer(
             model=model,
             args=arguments,
-            train_dataset=examples,
+            examples=examples,
             loss=loss,
             buckets=buckets,
             callbacks=[EpochEnd(at_epoch_end)],

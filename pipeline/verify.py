@@ -69,7 +69,10 @@ def judge(committed: Path, rebuilt: Path) -> str:
     apart = beyond_tolerance(*(artifacts.read_json(root / METRICS) for root in (committed, rebuilt)))
     if apart:
         raise UserError(f"dvc.lock: on another class of machine, and beyond the tolerance of {TOLERANCE}: {'; '.join(apart)}")
-    return f"verified within {TOLERANCE} (another class of machine: {machines[1]}, lock made on {machines[0]}); differing bits: {', '.join(differing)}"
+    return (
+        f"verified within {TOLERANCE}: another class of machine ({machines[1]}) than the lock's ({machines[0]}); "
+        f"these outputs differ: {', '.join(differing)}"
+    )
 
 
 def main() -> None:

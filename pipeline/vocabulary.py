@@ -21,14 +21,13 @@ from pipeline.batching import Ids
 PAD = 0
 
 
-class OccurringEmbedding(nn.Module):
+class OccurringEmbedding(nn.Embedding):
     """Rows of an embedding table, addressed by their ids in the whole table."""
 
     position: torch.Tensor
 
     def __init__(self, table: nn.Embedding, ids: torch.Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(table.weight.detach()[ids].clone())
+        super().__init__(len(ids), table.embedding_dim, _weight=table.weight.detach()[ids].clone())
         position = torch.full((table.num_embeddings,), -1, dtype=torch.int64)
         position[ids] = torch.arange(len(ids))
         self.register_buffer("position", position, persistent=False)

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from pipeline.calibration import expected_calibration_error, fit_temperature, reliability
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=3, size=(20_000, 4))
+    labels = np.array([rng.choice(4, p=p) for p in softmax(logits / temperature, axis=1)])
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_error_is_the_weighted_gap_by_hand() -> None:
+    confidence, correct = np.array([0.95, 0.95, 0.55, 0.55]), np.array([1, 0, 1, 1])
+    assert reliability(confidence, correct, 10) == [(2, pytest.approx(0.55), 1.0), (2, pytest.approx(0.95), 0.5)]
+    assert expected_calibration_error(confidence, correct, 10) == pytest.approx(0.5 * 0.45 + 0.5 * 0.45)
+
+
+def test_a_confidence_of_one_belongs_to_the_last_bin() -> None:
+    assert reliability(np.array([1.0]), np.array([True]), 15) == [(1, 1.0, 1.0)]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pipeline.tables import BLOCK, DOCUMENTS, render
+
+README = Path("README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_generated_blocks_are_up_to_date(path: Path) -> None:
+    document = path.read_text(encoding="utf-8")
+    assert BLOCK.search(document)
+    assert render(document) == document, "run `make docs`"
+
+
+def test_every_dependency_has_its_line_in_the_readme_and_no_other() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split(r"[=<>]", line)[0] for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
+    table = README.split("## Dependencies")[1].split("\n## ")[0]
+    named = {name for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w-]+)`", line.split("|")[1])}
+    assert {name.lower() for name in named} == {name.lower() for name in wanted}
+
+
+def test_every_make_target_of_the_readme_exists_and_every_target_is_in_the_readme() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):.*## ", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z0-9-]+)", README))
+    assert named <= targets
+    assert targets - named == set()
+
+
+def test_the_tree_of_the_readme_names_every_module() -> None:
+    tree = README.split("## The tree")[1].split("\n## ")[0]
+    missing = [path.stem for path in sorted(Path("pipeline").glob("*.py")) if path.stem != "__init__" and path.stem not in tree]
+    assert missing == []
+
+
+def test_links_to_files_of_the_repository_resolve() -> None:
+    for document in [Path("README.md"), *sorted(Path("docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document}: {target}"

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from pipeline.metrics import accuracy, macro_f1, score, score_with_intervals
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(5, size=400)
+LOG_P = np.log(RNG.dirichlet(np.ones(5) * 0.3, size=400) + 0.4 * np.eye(5)[LABELS] + 1e-9)
+LOG_P -= np.log(np.exp(LOG_P).sum(axis=1, keepdims=True))
+PREDICTED = LOG_P.argmax(axis=1)
+
+
+def test_figures_agree_with_scikit_learn_and_definitions() -> None:
+    figures = score(LOG_P, LABELS, bins=15)
+    assert figures["accuracy"] == accuracy(LABELS, PREDICTED) == (PREDICTED == LABELS).mean()
+    assert figures["macro_f1"] == pytest.approx(f1_score(LABELS, PREDICTED, average="macro"))
+    assert figures["nll"] == pytest.approx(-LOG_P[np.arange(400), LABELS].mean())
+    top3 = np.argsort(-LOG_P, axis=1)[:, :3]
+    assert figures["top3_accuracy"] == (top3 == LABELS[:, None]).any(axis=1).mean()
+
+
+def test_a_class_that_never_occurs_does_not_count_in_macro_f1() -> None:
+    assert macro_f1(np.array([0, 1]), np.array([0, 1]), classes=3) == 1.0
+    assert macro_f1(np.array([0, 0]), np.array([0, 2]), classes=3) == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_intervals_hold_the_figure_cover_as_expected_and_repeat() -> None:
+    figures = score_with_intervals(LOG_P, LABELS, bins=15, samples=300, seed=1)
+    assert figures == score_with_intervals(LOG_P, LABELS, bins=15, samples=300, seed=1)
+    assert figures["accuracy_low"] < figures["accuracy"] < figures["accuracy_high"]
+    standard_error = np.sqrt(figures["accuracy"] * (1 - figures["accuracy"]) / 400)
+    assert figures["accuracy_high"] - figures["accuracy_low"] == pytest.approx(2 * 1.96 * standard_error, rel=0.2)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import UserError
+from pipeline.params import read_params
+from pipeline.prepare import PrepareParams
+from pipeline.teach import TeachParams
+from pipeline.train import TrainParams
+
+GOOD = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+
+
+def write(folder: Path, section: str, **changes: object) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump({section: GOOD[section] | changes}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rat": 1}, "train.learning_rat: unknown key: remove it or mend its spelling"),
+        ({"learning_rate": "abc"}, "train.learning_rate: 'abc': input should be a valid number"),
+        ({"learning_rate": "1e-4"}, "write 1.0e-4"),
+        ({"learning_rate": -1.0}, "train.learning_rate: -1.0: input should be greater than 0"),
+        ({"learning_rate": float("nan")}, "train.learning_rate: nan: input should be a finite number"),
+        ({"epochs": 1.5}, "train.epochs: 1.5: input should be a valid integer"),
+        ({"epochs": True}, "train.epochs: True: input should be a valid integer"),
+        ({"targets": "warm"}, "train.targets: 'warm': input should be 'soft' or 'hard'"),
+        ({"student": GOOD["train"]["student"] | {"heads": 7}}, "heads (7) must divide hidden (312)"),
+        ({"student": {}}, "train.student.start: missing"),
+    ],
+)
+def test_a_bad_value_is_one_line_with_key_value_and_remedy(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    path = write(tmp_path, "train", **changes)
+    with pytest.raises(UserError) as error:
+        read_params("train", TrainParams, path)
+    assert message in str(error.value)
+    assert str(error.value).startswith(f"{path}: train")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_or_section_or_broken_yaml_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    with pytest.raises(UserError, match="no such file"):
+        read_params("teach", TeachParams, path)
+    path.write_text("prepare: 3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="section 'prepare' is missing"):
+        read_params("prepare", PrepareParams, path)
+    path.write_text("prepare: [", encoding="utf-8")
+    with pytest.raises(UserError, match="not valid YAML"):
+        read_params("prepare", PrepareParams, path)
+
+
+def test_an_integer_is_a_fine_float(tmp_path: Path) -> None:
+    assert read_params("train", TrainParams, write(tmp_path, "train", distillation_temperature=2)).distillation_temperature == 2.0

@@ -1,0 +1,145 @@
+"""A real, tiny pipeline in a temporary clone: the commands a user runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+STAGES = ["fetch", "prepare", "featurize", "teach", "train", "evaluate"]
+INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "terminate_account")
+
+
+def sh(clone: Path, *command: str, code: int = 0) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=os.environ | {"PATH": path})
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output, output
+    return output
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working tree as one commit, with a user's own CSV of a few intents beside it, after one `dvc exp run`."""
+    folder = tmp_path_factory.mktemp("clone")
+    sh(Path(), "git", "clone", "--quiet", ".", str(folder))
+    changed = sh(Path(), "git", "ls-files", "--cached", "--others", "--exclude-standard").split()
+    for name in changed:
+        if Path(name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(Path(name).read_bytes())
+    with Path("data/sample/queries.csv").open(encoding="utf-8", newline="") as source:
+        rows = [row for row in csv.DictReader(source) if row["intent"] in INTENTS]
+    with (folder.parent / "mine.csv").open("w", encoding="utf-8", newline="") as target:
+        writer = csv.writer(target)
+        writer.writerows([("message", "team"), *((row["text"], row["intent"]) for row in rows)])
+    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
+        sh(folder, "git", "config", *setting)
+    sh(folder, "git", "add", "--all")
+    sh(folder, "git", "commit", "--quiet", "--allow-empty", "-m", "the working tree")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first_run(clone: Path) -> str:
+    return sh(
+        clone,
+        *("dvc", "exp", "run", "-S", "data=csv", "-S", f"fetch.train={clone.parent / 'mine.csv'}", "-S", "fetch.text_column=message"),
+        *("-S", "fetch.label_column=team", "-S", "experiment=smoke", "-S", "teach.finetuned.epochs=3"),
+    )
+
+
+def test_all_stages_run_in_order_on_a_users_own_csv(clone: Path, first_run: str) -> None:
+    assert stages_run(first_run) == STAGES
+    labels = json.loads((clone / "data/prepared/labels.json").read_text())
+    assert labels == sorted(INTENTS)
+    report = json.loads((clone / "metrics/evaluate.json").read_text())
+    assert list(report) == ["tinybert", "teacher", "teacher_finetuned", "base_encoder", "bag_of_words"]
+    assert report["base_encoder"]["accuracy"] > 0.6  # five unlike intents: a baseline that knows nothing would have 0.2
+    keys = {f"{name}{end}" for name in ("accuracy", "macro_f1", "top3_accuracy", "nll", "ece") for end in ("", "_low", "_high")}
+    assert set(report["tinybert"]) == keys | {"parameters"}
+
+
+def test_predictions_name_rows_of_the_users_file(clone: Path, first_run: str) -> None:
+    with (clone.parent / "mine.csv").open(encoding="utf-8", newline="") as handle:
+        lines = [None, *csv.reader(handle)]  # line numbers count from 1; no text spans lines
+    with (clone / "metrics/predictions.csv").open(encoding="utf-8", newline="") as handle:
+        predictions = list(csv.DictReader(handle))
+    assert len(predictions) == 40  # a fifth of 200
+    for row in predictions:
+        assert lines[int(row["id"].removeprefix("train.csv:"))][1] == row["label"]
+
+
+def test_the_checkpoint_loads_with_stock_transformers(clone: Path, first_run: str) -> None:
+    folder = clone / "models/tinybert"
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(model).__name__ == "BertForSequenceClassification"
+    assert model.config.id2label == dict(enumerate(sorted(INTENTS)))
+    assert model.num_parameters() < 15_000_000
+    batch = tokenizer("I forgot my PIN, can I choose another one?", return_tensors="pt", truncation=True)
+    assert model(**batch).logits.shape == (1, 5)
+    assert tokenizer.model_max_length == 64
+    assert len(tokenizer("word " * 500, truncation=True)["input_ids"]) == 64
+    assert not list(folder.glob("*.bin"))
+
+
+def test_plots_are_data_and_pictures(clone: Path, first_run: str) -> None:
+    pictures = {path.name for path in (clone / "plots").rglob("*.png")}
+    assert pictures == {"curves.png", "f1_by_intent.png", "confusions.png", "reliability.png", "accuracy_by_size.png"}
+    assert "index.html" in sh(clone, "dvc", "plots", "show")
+
+
+def test_a_second_run_does_nothing_in_about_a_second(clone: Path, first_run: str) -> None:
+    started = time.monotonic()
+    assert stages_run(sh(clone, "dvc", "repro")) == []
+    assert time.monotonic() - started < 10  # a bound against re-running, not a benchmark
+
+
+def test_a_change_of_train_runs_train_and_evaluate_alone_and_shows_in_the_metrics(clone: Path, first_run: str) -> None:
+    sh(clone, "git", "add", "--all")
+    sh(clone, "git", "commit", "--quiet", "-m", "first run")
+    params = yaml.safe_load((clone / "params.yaml").read_text())
+    params["train"]["learning_rate"] = 0.001
+    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert stages_run(sh(clone, "dvc", "repro")) == ["train", "evaluate"]
+    assert "train.learning_rate" in sh(clone, "dvc", "params", "diff")
+    assert "metrics/evaluate.json" in sh(clone, "dvc", "metrics", "diff")
+    sh(clone, "git", "checkout", "--quiet", ".")
+    sh(clone, "dvc", "checkout")
+
+
+def test_two_runs_from_nothing_give_the_same_bytes(clone: Path, first_run: str) -> None:
+    sh(clone, "git", "checkout", "--quiet", ".")
+    before = (clone / "dvc.lock").read_bytes()
+    sh(clone, "dvc", "repro", "--force", "prepare", "featurize", "teach", "train", "evaluate")
+    assert (clone / "dvc.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.learning_rat=1", "learning_rat"),
+        ("train.learning_rate=abc", "train.learning_rate: 'abc': input should be a valid number"),
+        ("train.learning_rate=-1", "train.learning_rate: -1: input should be greater than 0"),
+        ("student=elephant", "elephant"),
+    ],
+)
+def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: str, override: str, message: str) -> None:
+    output = sh(clone, "dvc", "exp", "run", "-S", "data=csv", "-S", f"fetch.train={clone.parent / 'mine.csv'}", "-S", override, code=255)
+    assert message in output
+    sh(clone, "git", "checkout", "--quiet", ".")

@@ -1,0 +1,103 @@
+"""The rules that keep the house in shape, read off the code itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.compose import compose
+from pipeline.params import Params
+
+PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+COMMANDS = {"clone", "compose", "reference", "tables", "verify"}
+LEAVES = {path.stem for path in Path("pipeline").glob("*.py")} - COMMANDS - set(PIPELINE) - {"__init__"}
+
+
+@cache
+def local_imports(module: str) -> frozenset[str]:
+    tree = ast.parse(Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
+            found.add((node.module or "").split(".")[1])
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("pipeline") for alias in node.names), f"{module}: use `from pipeline import ..`"
+    return frozenset(found)
+
+
+def transitive(module: str) -> set[str]:
+    reached, todo = set(), [module]
+    while todo:
+        current = todo.pop()
+        if current not in reached:
+            reached.add(current)
+            todo += local_imports(current)
+    return reached
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_deps_are_exactly_the_transitive_local_imports(stage: str) -> None:
+    declared = {path for path in PIPELINE[stage]["deps"] if path.startswith("pipeline/")}
+    assert declared == {f"pipeline/{module}.py" for module in transitive(stage)}
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_every_path_of_the_command_is_a_dep_or_an_output(stage: str) -> None:
+    definition = PIPELINE[stage]
+    declared = {
+        path if isinstance(path, str) else next(iter(path)) for key in ("deps", "outs", "metrics") for path in definition.get(key, [])
+    }
+    words = definition["cmd"].split()
+    assert words[:3] == ["python", "-m", f"pipeline.{stage}"]
+    assert set(words[4::2]) == {path for path in declared if not path.startswith(("pipeline/", "${"))}
+
+
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
+    assert PIPELINE[stage]["params"] == [stage]
+    module = importlib.import_module(f"pipeline.{stage}")
+    assert issubclass(getattr(module, f"{stage.capitalize()}Params"), Params)
+    assert f'read_params("{stage}", {stage.capitalize()}Params)' in inspect.getsource(module)
+
+
+@pytest.mark.parametrize("module", sorted(LEAVES | set(PIPELINE) | COMMANDS))
+def test_imports_point_one_way(module: str) -> None:
+    allowed = LEAVES | {"clone"} if module in COMMANDS else LEAVES
+    assert local_imports(module) <= allowed
+
+
+@pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
+def test_only_stages_read_params(module: str) -> None:
+    assert "read_params(" not in Path(f"pipeline/{module}.py").read_text(encoding="utf-8")
+
+
+def test_metrics_predictions_and_plots_are_tracked_by_git_and_the_rest_by_dvc() -> None:
+    for stage in PIPELINE.values():
+        for output in stage["outs"] + stage.get("metrics", []):
+            path, in_git = (
+                (output, False) if isinstance(output, str) else (next(iter(output)), next(iter(output.values())) == {"cache": False})
+            )
+            assert in_git == path.startswith(("metrics/", "plots/")), path
+
+
+def test_committed_params_are_the_composition_of_configs(tmp_path: Path) -> None:
+    compose([], tmp_path / "params.yaml")
+    assert Path("params.yaml").read_bytes() == (tmp_path / "params.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("choice", [f"{path.parent.name}={path.stem}" for path in sorted(Path("configs").glob("*/*.yaml"))])
+def test_every_choice_composes_to_valid_params(choice: str, tmp_path: Path) -> None:
+    compose([choice], tmp_path / "params.yaml")
+    sections: dict[str, Any] = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    assert list(sections) == list(PIPELINE)
+    for stage, values in sections.items():
+        getattr(importlib.import_module(f"pipeline.{stage}"), f"{stage.capitalize()}Params").model_validate(values)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import BertConfig, BertForSequenceClassification
+
+from pipeline.batching import LengthBuckets
+from pipeline.inference import run_batches
+from pipeline.runtime import fix_runtime
+from pipeline.training import Examples, Schedule, fit, hard_loss, soft_loss
+
+RNG = np.random.default_rng(0)
+IDS = [np.array([2, *RNG.integers(10, 60, size=RNG.integers(2, 9)), 3]) for _ in range(64)]
+LABELS = np.array([int(tokens[1] > 35) for tokens in IDS])
+
+
+def model() -> BertForSequenceClassification:
+    torch.manual_seed(0)
+    return BertForSequenceClassification(
+        BertConfig(vocab_size=60, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_labels=2)
+    )
+
+
+def train(precision: str = "fp32") -> tuple[BertForSequenceClassification, list[tuple[int, float]]]:
+    fix_runtime(threads=2, seed=0)
+    student, seen = model(), []
+    schedule = Schedule(8, 16, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, seed=5)
+    buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), 16, 5)
+    fit(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule, lambda epoch, loss: seen.append((epoch, loss)))
+    return student, seen
+
+
+def test_training_learns_and_reports_every_epoch() -> None:
+    student, seen = train()
+    assert [epoch for epoch, _ in seen] == list(range(1, 9))
+    assert seen[-1][1] < 0.2 < seen[0][1]
+    assert (run_batches(student, IDS, "fp32").argmax(axis=1) == LABELS).mean() > 0.95
+
+
+def test_two_trainings_give_the_same_bits() -> None:
+    for precision in ("fp32", "bf16"):
+        first, second = train(precision)[0].state_dict(), train(precision)[0].state_dict()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_soft_loss_is_the_divergence_plus_the_teachers_entropy() -> None:
+    torch.manual_seed(1)
+    logits, log_p = torch.randn(5, 7), torch.randn(5, 7).log_softmax(-1)
+    teacher = (log_p / 2).log_softmax(-1)
+    divergence = F.kl_div((logits / 2).log_softmax(-1), teacher, log_target=True, reduction="batchmean")
+    entropy = -(teacher.exp() * teacher).sum(-1).mean()
+    torch.testing.assert_close(soft_loss(2.0)(logits, log_p), 4 * (divergence + entropy))
+
+
+def test_soft_loss_of_certain_teachers_is_the_hard_loss() -> None:
+    logits, labels = torch.randn(5, 7), torch.tensor([0, 1, 2, 3, 4])
+    certain = torch.full((5, 7), -1e4).scatter(1, labels[:, None], 0.0)
+    torch.testing.assert_close(soft_loss(1.0)(logits, certain), hard_loss(logits, labels))
+
+
+def test_inference_does_not_depend_on_the_order_of_queries() -> None:
+    student = model()
+    forward, backward = run_batches(student, IDS, "fp32"), run_batches(student, IDS[::-1], "fp32")
+    np.testing.assert_allclose(forward, backward[::-1], atol=1e-6)
