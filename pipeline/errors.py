@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -29,10 +30,18 @@ def exit_with_one_line(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         _stop(str(error))
-    except OSError as error:
-        if error.errno not in _DISK:
+    except Exception as error:
+        number = _errno(error)
+        if number not in _DISK:
             raise
-        _stop(f"{error.filename or 'writing'}: {_DISK[error.errno]}")
+        _stop(f"{getattr(error, 'filename', None) or 'writing'}: {_DISK[number]}")
+
+
+def _errno(error: Exception) -> int | None:
+    """The operating system's number of an error; libraries in C++ and Rust tell it in the text alone."""
+    number = getattr(error, "errno", None)
+    told = re.search(r"\[Errno (\d+)\]|os error (\d+)", str(error))
+    return number if isinstance(number, int) else int(told[1] or told[2]) if told else None
 
 
 def _stop(message: str) -> NoReturn:

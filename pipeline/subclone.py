@@ -22,7 +22,8 @@ BATCH_SIZE = 128
 def subclone(large: BertModel, small: BertModel, ids: Ids) -> None:
     """Fills ``small`` (in place) with the coordinates of ``large`` that carry most.
 
-    Kept are: the hidden dimensions with the most energy over the corpus; layers at even distances, first and last among them;
+    Kept are: the hidden dimensions with the most energy over the corpus; layers at even distances, first and last among them, rounded up
+    (of six, for four: 0, 2, 4, 5);
     of each head the query/key and the value/output dimensions with the largest products of norms; the feed-forward units with the
     largest products of norms. Queries are scaled so that attention scores keep their size with fewer dimensions.
 
@@ -33,7 +34,7 @@ def subclone(large: BertModel, small: BertModel, ids: Ids) -> None:
     dims = _largest(_hidden_energy(large, ids), small.config.hidden_size)
     with torch.no_grad():
         _copy_embeddings(large, small, dims)
-        layers = torch.linspace(0, large.config.num_hidden_layers - 1, small.config.num_hidden_layers).round().long()
+        layers = torch.linspace(0, large.config.num_hidden_layers - 1, small.config.num_hidden_layers).ceil().long()
         for target, source in zip(small.encoder.layer, layers.tolist(), strict=True):
             _copy_layer(cast(BertLayer, large.encoder.layer[source]), cast(BertLayer, target), dims, large.config, small.config)
 

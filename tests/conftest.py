@@ -3,18 +3,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from clones import clone_working_tree, small_run, write_small_csv
 from transformers import BertConfig, BertModel
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=2, help="how often tests/test_faults.py kills the pipeline")
 
 
-@pytest.fixture
-def root() -> Path:
-    return ROOT
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("user") / "clone"
+    clone_working_tree(folder)
+    write_small_csv(folder.parent / "mine.csv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first_run(clone: Path) -> str:
+    """What the first `dvc exp run` in the clone printed."""
+    return small_run(clone)
 
 
 @pytest.fixture

@@ -33,3 +33,18 @@ def test_a_full_disk_is_one_line() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=Path.cwd())
     assert done.returncode == 1
     assert done.stderr == "error: writing: the disk is full: free some space and run again\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "data/prepared"), "error: data/prepared: permission denied: make it writable"),
+        (OSError("[Errno 28] Error writing bytes to file"), "error: writing: the disk is full"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "error: writing: the disk is full"),
+        (OSError(30, "Read-only file system", "models"), "error: models: the file system is read-only"),
+    ],
+)
+def test_trouble_with_the_disk_is_one_line_whoever_reports_it(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        exit_with_one_line(lambda: fail(error))
+    assert capsys.readouterr().err.startswith(line)

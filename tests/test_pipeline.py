@@ -4,63 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from clones import INTENTS, STAGES, sh, stages_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-STAGES = ["fetch", "prepare", "featurize", "teach", "train", "evaluate"]
-INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "terminate_account")
-
-
-def sh(clone: Path, *command: str, code: int = 0) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=os.environ | {"PATH": path})
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    assert "Traceback" not in output, output
-    return output
-
-
-def stages_run(output: str) -> list[str]:
-    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The working tree as one commit, with a user's own CSV of a few intents beside it, after one `dvc exp run`."""
-    folder = tmp_path_factory.mktemp("clone")
-    sh(Path(), "git", "clone", "--quiet", ".", str(folder))
-    changed = sh(Path(), "git", "ls-files", "--cached", "--others", "--exclude-standard").split()
-    for name in changed:
-        if Path(name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(Path(name).read_bytes())
-    with Path("data/sample/queries.csv").open(encoding="utf-8", newline="") as source:
-        rows = [row for row in csv.DictReader(source) if row["intent"] in INTENTS]
-    with (folder.parent / "mine.csv").open("w", encoding="utf-8", newline="") as target:
-        writer = csv.writer(target)
-        writer.writerows([("message", "team"), *((row["text"], row["intent"]) for row in rows)])
-    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
-        sh(folder, "git", "config", *setting)
-    sh(folder, "git", "add", "--all")
-    sh(folder, "git", "commit", "--quiet", "--allow-empty", "-m", "the working tree")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def first_run(clone: Path) -> str:
-    return sh(
-        clone,
-        *("dvc", "exp", "run", "-S", "data=csv", "-S", f"fetch.train={clone.parent / 'mine.csv'}", "-S", "fetch.text_column=message"),
-        *("-S", "fetch.label_column=team", "-S", "experiment=smoke", "-S", "teach.finetuned.epochs=3"),
-    )
 
 
 def test_all_stages_run_in_order_on_a_users_own_csv(clone: Path, first_run: str) -> None:

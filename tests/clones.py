@@ -1,0 +1,61 @@
+"""A temporary clone of the working tree, in which tests run what a user runs."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+STAGES = ["fetch", "prepare", "featurize", "teach", "train", "evaluate"]
+INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "terminate_account")
+
+
+def sh(clone: Path, *command: str, code: int = 0) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=os.environ | {"PATH": path})
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output, output
+    return output
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+def clone_working_tree(folder: Path) -> None:
+    """The working tree as it is, as one commit."""
+    sh(Path(), "git", "clone", "--quiet", ".", str(folder))
+    for name in sh(Path(), "git", "ls-files", "--cached", "--others", "--exclude-standard").split():
+        (folder / name).unlink(missing_ok=True)
+        if Path(name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(Path(name).read_bytes())
+    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
+        sh(folder, "git", "config", *setting)
+    sh(folder, "git", "add", "--all")
+    sh(folder, "git", "commit", "--quiet", "--allow-empty", "-m", "the working tree")
+
+
+def write_small_csv(path: Path) -> None:
+    """A user's own file, under other column names: a few intents of the sample."""
+    with Path("data/sample/queries.csv").open(encoding="utf-8", newline="") as source:
+        rows = [row for row in csv.DictReader(source) if row["intent"] in INTENTS]
+    with path.open("w", encoding="utf-8", newline="") as target:
+        csv.writer(target).writerows([("message", "team"), *((row["text"], row["intent"]) for row in rows)])
+
+
+def small_run(clone: Path) -> str:
+    """Runs the whole pipeline on the small file, in seconds."""
+    overrides = [
+        "data=csv",
+        f"fetch.train={clone.parent / 'mine.csv'}",
+        "fetch.text_column=message",
+        "fetch.label_column=team",
+        "experiment=smoke",
+        "teach.finetuned.epochs=3",
+    ]
+    return sh(clone, "dvc", "exp", "run", *(word for override in overrides for word in ("-S", override)))
