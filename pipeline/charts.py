@@ -89,11 +89,12 @@ def draw_size(folder: Path) -> None:
     rows = read_table(folder / "accuracy_by_size.csv")
     figure, axis = plt.subplots(figsize=(6.6, 4))
     for row in rows:
-        size, value, low, high = (float(row[key]) for key in ("parameters", "accuracy", "accuracy_low", "accuracy_high"))
+        millions = int(row["parameters"]) / 1e6
+        value, low, high = (float(row[key]) for key in ("accuracy", "accuracy_low", "accuracy_high"))
         color = ORANGE if row["model"] == "tinybert" else BLUE
-        axis.errorbar(size, value, yerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
-        axis.annotate(row["model"], (size, value), xytext=(7, 4), textcoords="offset points", fontsize=9)
-    axis.set(xscale="log", xlabel="parameters", ylabel="accuracy on test", title="accuracy against size (bars: 95 % interval)")
+        axis.errorbar(millions, value, yerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
+        axis.annotate(row["model"], (millions, value), xytext=(7, 4), textcoords="offset points", fontsize=9)
+    axis.set(xlabel="parameters, millions", ylabel="accuracy on test", title="accuracy against size (bars: 95 % interval)")
     axis.margins(x=0.25)
     _save(figure, folder / "accuracy_by_size.png")
 

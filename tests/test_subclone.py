@@ -37,6 +37,8 @@ def test_a_smaller_clone_holds_coordinates_of_the_large_one(small_bert: BertMode
 def test_attention_scores_keep_their_scale(small_bert: BertModel) -> None:
     clone = smaller(small_bert, hidden_size=16)
     subclone(small_bert, clone, IDS)
+    for model in (small_bert, clone):
+        model.requires_grad_(False)
     wide, narrow = small_bert.encoder.layer[0].attention.self.key.weight, clone.encoder.layer[0].attention.self.key.weight
     kept = {float(value) for value in narrow.flatten()}
     assert kept <= {float(value) for value in wide.flatten()}  # keys are copied, queries scaled

@@ -10,6 +10,7 @@ from pipeline.inference import run_batches
 from pipeline.runtime import fix_runtime
 from pipeline.training import Examples, Schedule, fit, hard_loss, soft_loss
 
+EPOCHS = 25
 RNG = np.random.default_rng(0)
 IDS = [np.array([2, *RNG.integers(10, 60, size=RNG.integers(2, 9)), 3]) for _ in range(64)]
 LABELS = np.array([int(tokens[1] > 35) for tokens in IDS])
@@ -25,7 +26,7 @@ def model() -> BertForSequenceClassification:
 def train(precision: str = "fp32") -> tuple[BertForSequenceClassification, list[tuple[int, float]]]:
     fix_runtime(threads=2, seed=0)
     student, seen = model(), []
-    schedule = Schedule(8, 16, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, seed=5)
+    schedule = Schedule(EPOCHS, 16, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, seed=5)
     buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), 16, 5)
     fit(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule, lambda epoch, loss: seen.append((epoch, loss)))
     return student, seen
@@ -33,7 +34,7 @@ def train(precision: str = "fp32") -> tuple[BertForSequenceClassification, list[
 
 def test_training_learns_and_reports_every_epoch() -> None:
     student, seen = train()
-    assert [epoch for epoch, _ in seen] == list(range(1, 9))
+    assert [epoch for epoch, _ in seen] == list(range(1, EPOCHS + 1))
     assert seen[-1][1] < 0.2 < seen[0][1]
     assert (run_batches(student, IDS, "fp32").argmax(axis=1) == LABELS).mean() > 0.95
 

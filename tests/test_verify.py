@@ -28,7 +28,7 @@ def test_equal_hashes_are_bit_identical(tmp_path: Path) -> None:
 
 def test_other_bits_on_the_same_class_of_machine_fail_and_are_named(tmp_path: Path) -> None:
     pair = checkout(tmp_path / "a", {"x": "1", "y": "2"}), checkout(tmp_path / "b", {"x": "1", "y": "3"})
-    with pytest.raises(UserError, match="these outputs differ: y$"):
+    with pytest.raises(UserError, match=r"these outputs differ: y$"):
         judge(*pair)
 
 

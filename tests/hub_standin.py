@@ -1,0 +1,127 @@
+"""A stand-in for the Hugging Face hub on 127.0.0.1: the answers the client needs, and the ways in which a hub can fail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+LARGE = 1000  # bytes from which on a file is "large": the hub then states its sha256
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves ``folder/<owner>/<name>/<file>`` (models) and ``folder/datasets/<owner>/<name>/<file>`` at one revision."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path, revision: str, mode: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder, self.revision, self.mode = folder, revision, mode
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.answer()
+
+    def answer(self) -> None:
+        path = self.path.split("?")[0]
+        self.server.asked.append(path)
+        if self.server.mode == "silent":
+            time.sleep(30)
+            return
+        if self.server.mode == "unavailable" or (self.server.mode == "broken files" and "/resolve/" in path):
+            self.send(503, b"try later")
+        elif path == "/":
+            self.send(200, b"hello")
+        elif match := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self.send_file(*match.groups())
+        elif match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+))?(?:/(.*))?", path):
+            self.send_api(*match.groups())
+        else:
+            self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
+
+    def send_file(self, repository: str, revision: str, name: str) -> None:
+        file = self.server.folder / repository / name
+        if revision != self.server.revision:
+            self.send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        elif not file.is_file():
+            self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
+        else:
+            content = file.read_bytes()
+            etag = (
+                hashlib.sha256(content).hexdigest() if len(content) >= LARGE else hashlib.sha1(content, usedforsecurity=False).hexdigest()
+            )
+            self.send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": revision})
+
+    def send_api(self, kind: str, repository: str, what: str | None, revision: str | None, below: str | None) -> None:
+        folder = self.server.folder / ("datasets" if kind == "datasets" else "") / repository
+        if not folder.is_dir() or (revision or self.server.revision) != self.server.revision:
+            self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound" if folder.is_dir() else "RepoNotFound"})
+            return
+        files = sorted(path for path in (folder / (below or "")).rglob("*") if path.is_file())
+        if what in ("tree", "paths-info"):
+            entries = [
+                {
+                    "type": "file",
+                    "oid": hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest(),
+                    "size": path.stat().st_size,
+                    "path": str(path.relative_to(folder)),
+                }
+                for path in files
+            ]
+            self.send(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
+        else:
+            info = {
+                "id": repository,
+                "sha": self.server.revision,
+                "private": False,
+                "gated": False,
+                "disabled": False,
+                "tags": [],
+                "downloads": 0,
+            }
+            info["siblings"] = [{"rfilename": str(path.relative_to(folder))} for path in files]
+            self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+
+    def send(self, code: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(code)
+        for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serve(folder: Path, revision: str, mode: str = "healthy") -> Iterator[Hub]:
+    hub = Hub(folder, revision, mode)
+    threading.Thread(target=hub.serve_forever, daemon=True).start()
+    try:
+        yield hub
+    finally:
+        hub.shutdown()
+        hub.server_close()

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipeline.errors import UserError
+from pipeline.prepare import check_intents, clean_text, drop_ambiguous, drop_empty, hold_out
+from pipeline.rows import Row, write_rows
+
+NAMES: dict[str, str | None] = {"train": "mine.csv", "test": "test.csv"}
+
+
+def rows(*pairs: tuple[str, str]) -> list[Row]:
+    return [Row(line, text, intent) for line, (text, intent) in enumerate(pairs, start=2)]
+
+
+def prepare(folder: Path, train: list[Row], test: list[Row] | None = None, code: int = 0, **params: object) -> dict[str, Any]:
+    """Runs the stage as DVC does; returns its metrics, or its error."""
+    raw = folder / "raw"
+    raw.mkdir(exist_ok=True)
+    write_rows(raw / "train.csv", train)
+    if test is not None:
+        write_rows(raw / "test.csv", test)
+    (raw / "source.json").write_text(json.dumps({"train": "mine.csv", "test": "test.csv" if test is not None else None}))
+    section = {"test_fraction": 0.2, "validation_fraction": 0.1, "refit": False, "seed": 1} | params
+    (folder / "params.yaml").write_text(yaml.safe_dump({"prepare": section}))
+    command = [sys.executable, "-m", "pipeline.prepare", "--dataset", "raw", "--prepared", "prepared", "--metrics", "data.json"]
+    done = subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(Path.cwd())}, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    if code:
+        assert done.stderr.count("\n") == 1
+        return {"error": done.stderr}
+    report: dict[str, Any] = json.loads((folder / "data.json").read_text())
+    return report
+
+
+def ids(folder: Path, split: str) -> set[str]:
+    return set(pq.read_table(folder / f"prepared/{split}.parquet")["id"].to_pylist())
+
+
+TWENTY = rows(*((f"question {letter} about {intent}", intent) for intent in ("card", "pin") for letter in "abcdefghijklmnopqrst"))
+
+
+def test_texts_are_composed_and_spaces_and_control_characters_become_one_space() -> None:
+    assert clean_text(" Cafe\u0301\t is\u0000 \r\n open ") == "Café is open"
+
+
+def test_empty_texts_are_dropped_and_counted_but_an_empty_label_is_an_error() -> None:
+    kept, dropped = drop_empty(rows(("hi", "a"), ("  ", "a"), ("NaN", "b"), ("\u0000", "")), "mine.csv")
+    assert ([row.line for row in kept], dropped) == ([2], 3)
+    with pytest.raises(UserError, match=r"mine\.csv:3: the intent is empty"):
+        drop_empty(rows(("hi", "a"), ("ho", " ")), "mine.csv")
+
+
+def test_repeated_conflicting_and_test_texts_leave_train_and_are_counted() -> None:
+    train = rows(("same", "a"), ("Same", "a"), ("torn", "a"), ("TORN", "b"), ("in test", "a"), ("alone", "b"))
+    kept, dropped = drop_ambiguous(train, rows(("In Test", "a")))
+    assert [row.text for row in kept] == ["same", "alone"]
+    assert dropped == Counter(duplicate=1, conflicting=2, also_in_test=1)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (rows(("a", "x"), ("b", "x"), ("c", "x")), [], "mine.csv: 1 intent left after cleaning (x): a classifier needs at least 2"),
+        ([], [], "0 intent left"),
+        (rows(("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")), [], "intent 'y' has 1 row(s) after cleaning, at least 3 needed"),
+        (rows(("a", "x"), ("b", "x"), ("c", "y")), rows(("q", "x")), "intent 'y' has 1 row(s) after cleaning, at least 2 needed"),
+        (rows(("a", "x"), ("b", "x"), ("c", "y"), ("d", "y")), rows(("q", "z")), "test.csv:2: intent 'z' does not occur in mine.csv"),
+    ],
+)
+def test_labels_that_cannot_be_learned_are_named(train: list[Row], test: list[Row], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_intents(train, test, NAMES)
+    assert message in str(error.value)
+
+
+def test_holding_out_takes_the_share_of_each_intent_at_least_one_and_never_all() -> None:
+    few = [*TWENTY, Row(90, "x", "rare"), Row(91, "y", "rare")]
+    rest, held = hold_out(few, 0.1, np.random.default_rng(0))
+    assert Counter(row.intent for row in held) == {"card": 2, "pin": 2, "rare": 1}
+    assert sorted(rest + held) == sorted(few)
+
+
+def test_split_is_disjoint_stratified_and_identical_for_same_seed(tmp_path: Path) -> None:
+    report = prepare(tmp_path, TWENTY)
+    parts = [ids(tmp_path, split) for split in ("train", "validation", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+    assert [report[split]["rows"] for split in ("train", "validation", "test")] == [28, 4, 8]
+    assert all(report[split]["fewest_per_intent"] > 0 for split in ("train", "validation", "test"))
+    first = {path.name: path.read_bytes() for path in (tmp_path / "prepared").iterdir()}
+    prepare(tmp_path, TWENTY)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "prepared").iterdir()} == first
+    prepare(tmp_path, TWENTY, seed=2)
+    assert ids(tmp_path, "test") != parts[2]
+
+
+def test_an_official_test_split_stays_as_it_is_and_refit_trains_on_validation_too(tmp_path: Path) -> None:
+    test = rows(("what about pins", "pin"), ("what about pins", "pin"), ("", "card"))
+    report = prepare(tmp_path, TWENTY, test, refit=True)
+    assert report["test"]["rows"] == 2
+    assert report["dropped"]["empty_in_test"] == 1
+    assert ids(tmp_path, "test") == {"test.csv:2", "test.csv:3"}
+    assert ids(tmp_path, "validation") < ids(tmp_path, "train")
+    assert report["train"]["rows"] == 40
+
+
+def test_near_twins_of_test_texts_in_train_are_counted(tmp_path: Path) -> None:
+    test = rows(("about card question a", "card"), ("about card question b", "pin"), ("quite another thing", "pin"))
+    report = prepare(tmp_path, TWENTY, test, refit=True)
+    assert report["test"]["near_twins_in_train_same_intent"] == 1
+    assert report["test"]["near_twins_in_train_other_intent"] == 1
+
+
+def test_two_labels_with_three_rows_each_and_odd_names_are_enough(tmp_path: Path) -> None:
+    odd = ['a "quoted", name', "| *émoji* 🙂 <b>"]
+    report = prepare(tmp_path, rows(*((f"text {i} of {name}", name) for name in odd for i in range(3))))
+    assert [report[split]["rows"] for split in ("train", "validation", "test")] == [2, 2, 2]
+    assert json.loads((tmp_path / "prepared/labels.json").read_text(encoding="utf-8")) == sorted(odd)
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    prepare(tmp_path, TWENTY)
+    before = (tmp_path / "prepared/train.parquet").read_bytes()
+    assert "a classifier needs at least 2" in prepare(tmp_path, TWENTY[:20], code=1)["error"]
+    assert (tmp_path / "prepared/train.parquet").read_bytes() == before
