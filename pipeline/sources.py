@@ -120,6 +120,7 @@ def _from_folder(card: Card, folder: Path) -> dict[str, list[Row]]:
 
 def _from_hub(card: Card) -> dict[str, list[Row]]:
     from datasets import load_dataset  # noqa: PLC0415  imports slowly, and only this path needs it
+    from datasets.exceptions import DatasetsError  # noqa: PLC0415
 
     remedy = f"run where the hub can be reached, or set {card.folder_variable} to a folder with train.csv and test.csv"
     try:
@@ -128,7 +129,7 @@ def _from_hub(card: Card) -> dict[str, list[Row]]:
         dataset = load_dataset(card.repository, revision=card.revision)
     except hub.HubError as error:
         raise UserError(f"{card.name}: {error}: {remedy}") from None
-    except (OSError, ValueError) as error:
+    except (DatasetsError, OSError, ValueError) as error:
         raise UserError(f"{card.name}: the hub does not deliver {card.repository}: {hub.first_line(error)}: {remedy}") from None
     splits: dict[str, list[Row]] = {}
     for split in ("train", "test"):

@@ -48,8 +48,8 @@ def write_small_csv(path: Path) -> None:
         csv.writer(target).writerows([("message", "team"), *((row["text"], row["intent"]) for row in rows)])
 
 
-def small_run(clone: Path) -> str:
-    """Runs the whole pipeline on the small file, in seconds."""
+def small_run(clone: Path, *more: str, code: int = 0) -> str:
+    """Runs the whole pipeline on the small file, in seconds, with more overrides if any."""
     overrides = [
         "data=csv",
         f"fetch.train={clone.parent / 'mine.csv'}",
@@ -57,5 +57,6 @@ def small_run(clone: Path) -> str:
         "fetch.label_column=team",
         "experiment=smoke",
         "teach.finetuned.epochs=3",
+        *more,
     ]
-    return sh(clone, "dvc", "exp", "run", *(word for override in overrides for word in ("-S", override)))
+    return sh(clone, "dvc", "exp", "run", *(word for override in overrides for word in ("-S", override)), code=code)

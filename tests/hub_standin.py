@@ -15,6 +15,13 @@ from pathlib import Path
 LARGE = 1000  # bytes from which on a file is "large": the hub then states its sha256
 
 
+def entry(path: Path, root: Path) -> dict[str, object]:
+    """How the hub lists a file or folder."""
+    kind = "directory" if path.is_dir() else "file"
+    oid = hashlib.sha1(str(path).encode(), usedforsecurity=False).hexdigest()
+    return {"type": kind, "oid": oid, "size": path.stat().st_size if path.is_file() else 0, "path": str(path.relative_to(root))}
+
+
 class Hub(ThreadingHTTPServer):
     """Serves ``folder/<owner>/<name>/<file>`` (models) and ``folder/datasets/<owner>/<name>/<file>`` at one revision."""
 
@@ -79,17 +86,9 @@ class Handler(BaseHTTPRequestHandler):
         if not folder.is_dir() or (revision or self.server.revision) != self.server.revision:
             self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound" if folder.is_dir() else "RepoNotFound"})
             return
-        files = sorted(path for path in (folder / (below or "")).rglob("*") if path.is_file())
+        listed = (folder / (below or "")).rglob("*") if "recursive=true" in self.path.lower() else (folder / (below or "")).glob("*")
         if what in ("tree", "paths-info"):
-            entries = [
-                {
-                    "type": "file",
-                    "oid": hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest(),
-                    "size": path.stat().st_size,
-                    "path": str(path.relative_to(folder)),
-                }
-                for path in files
-            ]
+            entries = [entry(path, folder) for path in sorted(listed)]
             self.send(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
         else:
             info = {
@@ -101,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
                 "tags": [],
                 "downloads": 0,
             }
-            info["siblings"] = [{"rfilename": str(path.relative_to(folder))} for path in files]
+            info["siblings"] = [{"rfilename": str(path.relative_to(folder))} for path in sorted(folder.rglob("*")) if path.is_file()]
             self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
 
     def send(self, code: int, content: bytes, headers: dict[str, str] | None = None) -> None:

@@ -37,8 +37,8 @@ dataset_info:
       class_label:
         names: {'0': pin, '1': lost}
   splits:
-  - {name: train, num_examples: 4}
-  - {name: test, num_examples: 4}
+  - {name: train, num_bytes: 1, num_examples: 4}
+  - {name: test, num_bytes: 1, num_examples: 4}
 configs:
 - config_name: default
   data_files:

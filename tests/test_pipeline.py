@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clones import INTENTS, STAGES, sh, stages_run
+from clones import INTENTS, STAGES, sh, small_run, stages_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 
@@ -90,6 +90,6 @@ def test_two_runs_from_nothing_give_the_same_bytes(clone: Path, first_run: str) 
     ],
 )
 def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: str, override: str, message: str) -> None:
-    output = sh(clone, "dvc", "exp", "run", "-S", "data=csv", "-S", f"fetch.train={clone.parent / 'mine.csv'}", "-S", override, code=255)
+    output = small_run(clone, override, code=255)
     assert message in output
     sh(clone, "git", "checkout", "--quiet", ".")
