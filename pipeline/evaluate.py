@@ -21,6 +21,7 @@ from scipy.special import log_softmax
 
 from pipeline import artifacts, charts
 from pipeline.calibration import reliability
+from pipeline.command_line import read_paths
 from pipeline.ensemble import PRODUCT, Ensemble
 from pipeline.errors import exit_with_one_line
 from pipeline.features import Queries, read_labels, read_split
@@ -99,10 +100,7 @@ def predict(args: argparse.Namespace, queries: Queries) -> tuple[dict[str, np.nd
 
 def main() -> None:
     """Reads models and test features, predicts, scores, writes metrics, predictions and plots."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--features", "--encoder", "--teacher", "--model", "--metrics", "--predictions", "--plots"):
-        parser.add_argument(name, type=Path, required=True)
-    args = parser.parse_args()
+    args = read_paths(__doc__, "--features", "--encoder", "--teacher", "--model", "--metrics", "--predictions", "--plots")
     params = read_params("evaluate", EvaluateParams)
     fix_runtime(params.threads, params.seed)
 

@@ -11,7 +11,6 @@ Ids are unpadded: padding happens per batch, by length. Row ``c * N + i`` of the
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from tokenizers import Tokenizer
 
 from pipeline import artifacts
 from pipeline.augment import augment
+from pipeline.command_line import read_paths
 from pipeline.errors import exit_with_one_line
 from pipeline.params import Params, read_params
 
@@ -58,10 +58,7 @@ def describe_lengths(ids: pa.Array, max_tokens: int) -> dict[str, float]:
 
 def main() -> None:
     """Reads the splits, tokenizes, augments, writes the feature tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--prepared", "--encoder", "--features", "--metrics"):
-        parser.add_argument(name, type=Path, required=True)
-    args = parser.parse_args()
+    args = read_paths(__doc__, "--prepared", "--encoder", "--features", "--metrics")
     params = read_params("featurize", FeaturizeParams)
 
     tokenizer = load_tokenizer(args.encoder, params.max_tokens)

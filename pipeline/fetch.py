@@ -8,12 +8,12 @@ Run     python -m pipeline.fetch --dataset data/raw/dataset --encoder data/raw/e
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from pydantic import Field
 
 from pipeline import artifacts
+from pipeline.command_line import read_paths
 from pipeline.encoders import bring_encoder
 from pipeline.errors import exit_with_one_line
 from pipeline.params import Params, read_params
@@ -54,10 +54,7 @@ def bring_dataset(params: FetchParams) -> tuple[dict[str, list[Row]], dict[str, 
 
 def main() -> None:
     """Reads params, brings everything, writes the folders."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--dataset", "--encoder", "--student-encoder"):
-        parser.add_argument(name, type=Path, required=True)
-    args = parser.parse_args()
+    args = read_paths(__doc__, "--dataset", "--encoder", "--student-encoder")
     params = read_params("fetch", FetchParams)
 
     splits, names = bring_dataset(params)

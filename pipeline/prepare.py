@@ -15,10 +15,8 @@ texts excepted; what is mended in the training rows is counted in the metrics:
 
 from __future__ import annotations
 
-import argparse
 import unicodedata
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline import artifacts
+from pipeline.command_line import read_paths
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.near_twins import nearest_by_jaccard
 from pipeline.params import Params, read_params
@@ -172,10 +171,7 @@ def _table(rows: list[Row], file: str, labels: list[str]) -> pa.Table:
 
 def main() -> None:
     """Reads the rows, cleans, splits, writes tables and metrics."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--dataset", "--prepared", "--metrics"):
-        parser.add_argument(name, type=Path, required=True)
-    args = parser.parse_args()
+    args = read_paths(__doc__, "--dataset", "--prepared", "--metrics")
     params = read_params("prepare", PrepareParams)
 
     names = artifacts.read_json(args.dataset / artifacts.RAW_SOURCE)

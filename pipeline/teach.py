@@ -10,7 +10,6 @@ Each teacher is at the same time a baseline of the results table.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from pydantic import Field
 from pipeline import artifacts
 from pipeline.bag_of_words import BagOfWords, fit_linear
 from pipeline.batching import LengthBuckets
+from pipeline.command_line import read_paths
 from pipeline.ensemble import Ensemble
 from pipeline.errors import exit_with_one_line
 from pipeline.features import Queries, read_labels, read_queries, read_split
@@ -102,10 +102,7 @@ def _print_epoch(epoch: int, loss: float) -> None:
 
 def main() -> None:
     """Reads features, fits three teachers, writes them and their soft targets."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--features", "--encoder", "--teacher", "--soft-targets", "--metrics"):
-        parser.add_argument(name, type=Path, required=True)
-    args = parser.parse_args()
+    args = read_paths(__doc__, "--features", "--encoder", "--teacher", "--soft-targets", "--metrics")
     params = read_params("teach", TeachParams)
     fix_runtime(params.threads, params.seed)
 

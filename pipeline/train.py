@@ -9,7 +9,6 @@ Run     python -m pipeline.train --features data/features --soft-targets data/so
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,6 +23,7 @@ from pipeline import artifacts
 from pipeline.batching import LengthBuckets
 from pipeline.calibration import fit_temperature
 from pipeline.charts import draw_curves
+from pipeline.command_line import read_paths
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
@@ -136,10 +136,9 @@ def calibrate(logits_NC: np.ndarray, labels_N: np.ndarray, fixed: float | None, 
 
 def main() -> None:
     """Reads features and targets, builds and trains the student, writes checkpoint, metrics and curves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--features", "--soft-targets", "--teacher", "--student-encoder", "--model", "--metrics", "--machine", "--plots"):
-        parser.add_argument(name, type=Path, required=True)
-    args = parser.parse_args()
+    args = read_paths(
+        __doc__, "--features", "--soft-targets", "--teacher", "--student-encoder", "--model", "--metrics", "--machine", "--plots"
+    )
     params = read_params("train", TrainParams)
     fix_runtime(params.threads, params.seed)
 

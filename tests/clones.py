@@ -60,3 +60,9 @@ def small_run(clone: Path, *more: str, code: int = 0) -> str:
         *more,
     ]
     return sh(clone, "dvc", "exp", "run", *(word for override in overrides for word in ("-S", override)), code=code)
+
+
+def restore(clone: Path) -> None:
+    """Goes back to the committed run, checkpoints included."""
+    sh(clone, "git", "checkout", "--quiet", ".")
+    sh(clone, "dvc", "checkout")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clones import clone_working_tree, small_run, write_small_csv
+from clones import clone_working_tree, sh, small_run, write_small_csv
 from transformers import BertConfig, BertModel
 
 
@@ -21,8 +21,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def first_run(clone: Path) -> str:
-    """What the first `dvc exp run` in the clone printed."""
-    return small_run(clone)
+    """What the first `dvc exp run` in the clone printed; its results are committed, so that tests can go back to them."""
+    output = small_run(clone)
+    sh(clone, "git", "add", "--all")
+    sh(clone, "git", "commit", "--quiet", "-m", "first run")
+    return output
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_every_dependency_has_its_line_in_the_readme_and_no_other() -> None:
 
 def test_every_make_target_of_the_readme_exists_and_every_target_is_in_the_readme() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):.*## ", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z0-9-]+)", README))
+    named = set(re.findall(r"(?:`|^)make ([a-z0-9-]+)", README, re.MULTILINE))
     assert named <= targets
     assert targets - named == set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clones import STAGES, sh, stages_run
+from clones import STAGES, restore, sh, stages_run
 
 
 def fingerprint(path: Path) -> dict[str, str]:
@@ -31,9 +32,7 @@ def finished(clone: Path, first_run: str, tmp_path_factory: pytest.TempPathFacto
     """A copy of the clone after its first run, to be hurt."""
     folder = tmp_path_factory.mktemp("hurt") / "clone"
     shutil.copytree(clone, folder, symlinks=True)
-    sh(folder, "git", "checkout", "--quiet", ".")
-    for section in ("dvc.lock", "params.yaml"):
-        (folder / section).write_bytes((clone / section).read_bytes())
+    restore(folder)
     return folder
 
 
@@ -59,7 +58,7 @@ def test_killed_at_any_point_the_next_run_ends_with_the_same_hashes(finished: Pa
         for path in outputs(finished, stage):
             if (finished / path).exists():
                 assert fingerprint(finished / path) == whole[path], f"kill {kill}: {path} is visible and not whole"
-        sh(finished, "dvc", "repro")
+        sh(finished, "dvc", "repro", "--no-run-cache")  # DVC remembers the run before: make it work, not look up
         assert (finished / "dvc.lock").read_bytes() == lock, f"kill {kill} in {stage}: other hashes"
         assert not list(finished.glob("*/.partial-*")) + list(finished.glob("*/*/.partial-*")), f"kill {kill} in {stage}: remains"
     assert {path: fingerprint(finished / path) for path in whole} == whole
@@ -83,7 +82,7 @@ def flip(path: Path) -> None:
 def test_a_flipped_byte_in_an_output_is_named_and_never_used(finished: Path, path: str, stage: str) -> None:
     lock, good = (finished / "dvc.lock").read_bytes(), fingerprint(finished / path)
     flip(finished / path)
-    assert f"modified:           {Path(path).parent}" in sh(finished, "dvc", "status", stage)
+    assert re.search(rf"modified:\s+{Path(path).parent}\b", sh(finished, "dvc", "status", stage))
     output = sh(finished, "dvc", "repro")
     assert fingerprint(finished / path) == good
     assert (finished / "dvc.lock").read_bytes() == lock

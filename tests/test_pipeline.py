@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clones import INTENTS, STAGES, sh, small_run, stages_run
+from clones import INTENTS, STAGES, restore, sh, small_run, stages_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 
@@ -61,20 +61,16 @@ def test_a_second_run_does_nothing_in_about_a_second(clone: Path, first_run: str
 
 
 def test_a_change_of_train_runs_train_and_evaluate_alone_and_shows_in_the_metrics(clone: Path, first_run: str) -> None:
-    sh(clone, "git", "add", "--all")
-    sh(clone, "git", "commit", "--quiet", "-m", "first run")
     params = yaml.safe_load((clone / "params.yaml").read_text())
     params["train"]["learning_rate"] = 0.001
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     assert stages_run(sh(clone, "dvc", "repro")) == ["train", "evaluate"]
     assert "train.learning_rate" in sh(clone, "dvc", "params", "diff")
     assert "metrics/evaluate.json" in sh(clone, "dvc", "metrics", "diff")
-    sh(clone, "git", "checkout", "--quiet", ".")
-    sh(clone, "dvc", "checkout")
+    restore(clone)
 
 
 def test_two_runs_from_nothing_give_the_same_bytes(clone: Path, first_run: str) -> None:
-    sh(clone, "git", "checkout", "--quiet", ".")
     before = (clone / "dvc.lock").read_bytes()
     sh(clone, "dvc", "repro", "--force", "prepare", "featurize", "teach", "train", "evaluate")
     assert (clone / "dvc.lock").read_bytes() == before
@@ -92,4 +88,4 @@ def test_two_runs_from_nothing_give_the_same_bytes(clone: Path, first_run: str) 
 def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: str, override: str, message: str) -> None:
     output = small_run(clone, override, code=255)
     assert message in output
-    sh(clone, "git", "checkout", "--quiet", ".")
+    restore(clone)
