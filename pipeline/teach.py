@@ -20,7 +20,7 @@ from pipeline import artifacts
 from pipeline.bag_of_words import BagOfWords, fit_linear
 from pipeline.batching import LengthBuckets
 from pipeline.command_line import read_paths
-from pipeline.ensemble import Ensemble
+from pipeline.ensemble import PRODUCT, Ensemble
 from pipeline.errors import exit_with_one_line
 from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
@@ -117,20 +117,21 @@ def main() -> None:
 
     validation, validation_labels = read_split(args.features, "validation")
     opinions = ensemble.log_probabilities(validation, params.precision)
-    report = {name: {"validation_accuracy": accuracy(validation_labels, log_p.argmax(axis=1))} for name, log_p in opinions.items()}
+    report = {
+        name: {"validation_accuracy": round(accuracy(validation_labels, log_p.argmax(axis=1)), DECIMALS)}
+        for name, log_p in opinions.items()
+    }
     print("validation accuracy: " + ", ".join(f"{name} {row['validation_accuracy']:.4f}" for name, row in report.items()), flush=True)
 
     with artifacts.whole_folder(args.soft_targets) as folder:
         copies = read_queries(args.features, artifacts.AUGMENTED)
         for file, texts in ((artifacts.SOFT_TRAIN, queries), (artifacts.SOFT_AUGMENTED, copies)):
             print(f"soft targets: labelling {len(texts)} texts", flush=True)
-            log_p = ensemble.log_probabilities(texts, params.precision)["teacher"] if len(texts) else np.zeros((0, classes))
+            log_p = ensemble.log_probabilities(texts, params.precision)[PRODUCT] if len(texts) else np.zeros((0, classes))
             np.save(folder / file, log_p.astype(np.float16))
     with artifacts.whole_folder(args.teacher) as folder:
         ensemble.save(folder)
-    artifacts.write_json(
-        args.metrics, {name: {"validation_accuracy": round(row["validation_accuracy"], DECIMALS)} for name, row in report.items()}
-    )
+    artifacts.write_json(args.metrics, report)
 
 
 if __name__ == "__main__":
