@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 PARAMS_FILE = Path("params.yaml")
 
 Section = TypeVar("Section", bound="Params")
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp32"]
 
 
 class Params(BaseModel):

@@ -10,6 +10,8 @@ import torch
 import transformers
 from threadpoolctl import threadpool_limits
 
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
+
 
 def fix_runtime(threads: int, seed: int) -> None:
     """Fixes thread count, seed and deterministic kernels for the process, and keeps its output to our own lines.
@@ -29,9 +31,26 @@ def fix_runtime(threads: int, seed: int) -> None:
     transformers.logging.disable_progress_bar()
 
 
-def machine_class(threads: int) -> dict[str, str | int]:
-    """What the bits of a result depend on beside its inputs: CPU, instruction set, torch build, threads."""
-    return {"cpu": _cpu(), "instructions": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__, "threads": threads}
+def resolve_precision(asked: str) -> str:
+    """What ``auto`` means on this CPU: ``bf16`` where it multiplies bf16 itself, else ``fp32``; any other word stays.
+
+    bf16 is twice as fast with the instructions for it and ten times slower without, where it is emulated.
+    """
+    if asked != "auto":
+        return asked
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "fp32"
+
+
+def machine_class(threads: int, precision: str) -> dict[str, str | int]:
+    """What the bits of a result depend on beside its inputs: CPU, instruction set, torch build, threads, resolved precision."""
+    return {
+        "cpu": _cpu(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "threads": threads,
+        "precision": precision,
+    }
 
 
 def _cpu() -> str:

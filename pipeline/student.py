@@ -49,7 +49,7 @@ class StudentParams(Params):
 
 def build_student(
     params: StudentParams, dropout: float, labels: list[str], teacher: Path, pretrained: Path, vocabulary: Path, ids: Ids
-) -> BertForSequenceClassification:
+) -> tuple[BertForSequenceClassification, torch.Tensor | None]:
     """Makes the student as it starts.
 
     Args:
@@ -61,13 +61,16 @@ def build_student(
         vocabulary: the vocab.txt that the features were made with.
         ids: word-piece ids of the training queries, from which a subclone learns which dimensions are used.
 
+    Returns:
+        The student, and of a subclone the teacher's hidden dimensions that it kept.
+
     Raises:
         UserError: the shape cannot be cut out of the teacher, or the pre-trained student is absent or has another vocabulary.
     """
     names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     if params.start == "pretrained":
-        return _load_pretrained(pretrained, vocabulary, names | rates)
+        return _load_pretrained(pretrained, vocabulary, names | rates), None
     config = BertConfig.from_pretrained(teacher).to_dict()
     for unwanted in ("architectures", "_name_or_path", "dtype", "transformers_version"):
         config.pop(unwanted, None)
@@ -78,14 +81,14 @@ def build_student(
         "intermediate_size": params.intermediate,
     }
     model = BertForSequenceClassification(BertConfig(**(config | shape | names | rates)))
-    if params.start == "subclone":
-        large = load_encoder(teacher)
-        try:
-            check_fits(large.config, model.config)
-        except ValueError as error:
-            raise UserError(f"params.yaml: train.student: {error}: shrink it, or use student=scratch") from None
-        subclone(large, model.bert, ids)
-    return model
+    if params.start == "scratch":
+        return model, None
+    large = load_encoder(teacher)
+    try:
+        check_fits(large.config, model.config)
+    except ValueError as error:
+        raise UserError(f"params.yaml: train.student: {error}: shrink it, or use student=scratch") from None
+    return model, subclone(large, model.bert, ids)
 
 
 def save_student(model: BertForSequenceClassification, tokenizer_file: Path, temperature: float, folder: Path) -> None:

@@ -19,13 +19,16 @@ SAMPLE = 2000  # queries whose hidden states tell which coordinates are used
 BATCH_SIZE = 128
 
 
-def subclone(large: BertModel, small: BertModel, ids: Ids) -> None:
+def subclone(large: BertModel, small: BertModel, ids: Ids) -> torch.Tensor:
     """Fills ``small`` (in place) with the coordinates of ``large`` that carry most.
 
     Kept are: the hidden dimensions with the most energy over the corpus; layers at even distances, first and last among them, rounded up
-    (of six, for four: 0, 2, 4, 5);
+    (of six, for four: the first, third, fifth and sixth);
     of each head the query/key and the value/output dimensions with the largest products of norms; the feed-forward units with the
     largest products of norms. Queries are scaled so that attention scores keep their size with fewer dimensions.
+
+    Returns:
+        The kept hidden dimensions of ``large``, ascending, shape (hidden of ``small``,).
 
     Raises:
         ValueError: ``small`` is larger than ``large`` somewhere, or has another number of heads.
@@ -34,9 +37,17 @@ def subclone(large: BertModel, small: BertModel, ids: Ids) -> None:
     dims = _largest(_hidden_energy(large, ids), small.config.hidden_size)
     with torch.no_grad():
         _copy_embeddings(large, small, dims)
-        layers = torch.linspace(0, large.config.num_hidden_layers - 1, small.config.num_hidden_layers).ceil().long()
-        for target, source in zip(small.encoder.layer, layers.tolist(), strict=True):
-            _copy_layer(cast(BertLayer, large.encoder.layer[source]), cast(BertLayer, target), dims, large.config, small.config)
+        for target, end in zip(
+            small.encoder.layer, layer_ends(large.config.num_hidden_layers, small.config.num_hidden_layers), strict=True
+        ):
+            _copy_layer(cast(BertLayer, large.encoder.layer[end - 1]), cast(BertLayer, target), dims, large.config, small.config)
+    return dims
+
+
+def layer_ends(large: int, small: int) -> list[int]:
+    """Which layer of ``large`` layers (1-based) each of ``small`` layers stands for: even distances, first and last among them."""
+    layers: list[int] = torch.linspace(0, large - 1, small).ceil().long().tolist()
+    return [layer + 1 for layer in layers]
 
 
 def check_fits(large: BertConfig, small: BertConfig) -> None:

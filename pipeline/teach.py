@@ -27,7 +27,7 @@ from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS, accuracy
 from pipeline.params import Params, Precision, read_params
 from pipeline.pooled import PooledClassifier, load_encoder
-from pipeline.runtime import fix_runtime
+from pipeline.runtime import fix_runtime, resolve_precision
 from pipeline.training import Examples, Schedule, fit, hard_loss
 from pipeline.vocabulary import occurring_rows
 
@@ -54,7 +54,7 @@ class TeachParams(Params):
     bag_of_words: LinearParams
     base_encoder: LinearParams
     finetuned: FinetuneParams
-    precision: Precision = Field(description="bf16 (twice as fast where the CPU has it) or fp32")
+    precision: Precision = Field(description="bf16, fp32, or auto: bf16 where the CPU has it (twice as fast), else fp32")
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, description="seed of initial head, order and dropout")
 
@@ -105,6 +105,7 @@ def main() -> None:
     args = read_paths(__doc__, "--features", "--encoder", "--teacher", "--soft-targets", "--metrics")
     params = read_params("teach", TeachParams)
     fix_runtime(params.threads, params.seed)
+    params = params.model_copy(update={"precision": resolve_precision(params.precision)})
 
     queries, labels = read_split(args.features, "train")
     classes = len(read_labels(args.features))

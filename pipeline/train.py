@@ -24,12 +24,14 @@ from pipeline.batching import LengthBuckets
 from pipeline.calibration import fit_temperature
 from pipeline.charts import draw_curves
 from pipeline.command_line import read_paths
+from pipeline.distill import GuidedStudent
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS, accuracy, macro_f1
 from pipeline.params import Params, Precision, read_params
-from pipeline.runtime import fix_runtime, machine_class
+from pipeline.pooled import load_encoder
+from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import StudentParams, build_student, save_student
 from pipeline.training import Examples, Schedule, fit, hard_loss, soft_loss
 from pipeline.vocabulary import occurring_rows
@@ -42,6 +44,10 @@ class TrainParams(Params):
     targets: Literal["soft", "hard"] = Field(description="soft: the teachers' log-probabilities; hard: the labels alone")
     distillation_temperature: float = Field(gt=0, le=20, description="softens teacher and student alike; unused with hard targets")
     epochs: int = Field(ge=1, description="passes over the training queries, each with `copies_per_epoch` augmented copies")
+    hidden_weight: float = Field(
+        ge=0,
+        description="weight of the distance to the teacher's hidden states; 0: class probabilities alone (soft targets only)",
+    )
     copies_per_epoch: int = Field(ge=0, description="augmented copies of each query seen in an epoch (soft targets only)")
     batch_size: int = Field(ge=1, description="queries a step")
     learning_rate: float = Field(gt=0, lt=1, description="peak learning rate")
@@ -51,7 +57,7 @@ class TrainParams(Params):
     calibration_temperature: float | None = Field(
         gt=0, description="null: fitted on validation; a number fixes it (needed after `prepare.refit`, from the run before)"
     )
-    precision: Precision = Field(description="bf16 (twice as fast where the CPU has it) or fp32")
+    precision: Precision = Field(description="bf16, fp32, or auto: bf16 where the CPU has it (twice as fast), else fp32")
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, description="seed of initial head, order and dropout")
 
@@ -85,7 +91,8 @@ def examples_of(
 
 
 def teach_student(
-    model: BertForSequenceClassification,
+    student: BertForSequenceClassification,
+    guide: GuidedStudent | None,
     examples: Examples,
     buckets: LengthBuckets,
     validation: Queries,
@@ -93,10 +100,10 @@ def teach_student(
     live: Live,
     params: TrainParams,
 ) -> None:
-    """Trains the student in place, logging loss and validation accuracy once an epoch."""
+    """Trains the student in place, by itself or within its guide, logging loss and validation accuracy once an epoch."""
 
     def log_epoch(epoch: int, loss: float) -> None:
-        right = accuracy(validation_labels, run_batches(model, validation.ids, params.precision).argmax(axis=1))
+        right = accuracy(validation_labels, run_batches(student, validation.ids, params.precision).argmax(axis=1))
         live.step = epoch
         live.log_metric("loss", round(loss, DECIMALS))
         live.log_metric("validation_accuracy", round(right, DECIMALS))
@@ -114,8 +121,8 @@ def teach_student(
         seed=params.seed,
     )
     loss = soft_loss(params.distillation_temperature) if params.targets == "soft" else hard_loss
-    with occurring_rows(model.bert, [*examples.ids, *validation.ids]):
-        fit(model, model.classifier, examples, buckets, loss, schedule, log_epoch)
+    with occurring_rows(student.bert, [*examples.ids, *validation.ids]):
+        fit(guide or student, student.classifier, examples, buckets, loss, schedule, log_epoch)
 
 
 def calibrate(logits_NC: np.ndarray, labels_N: np.ndarray, fixed: float | None, in_train: bool) -> float:
@@ -141,6 +148,7 @@ def main() -> None:
     )
     params = read_params("train", TrainParams)
     fix_runtime(params.threads, params.seed)
+    params = params.model_copy(update={"precision": resolve_precision(params.precision)})
 
     labels = read_labels(args.features)
     queries, targets = read_split(args.features, "train")
@@ -149,7 +157,7 @@ def main() -> None:
     calibrate(np.zeros((1, 2)), np.zeros(1, dtype=np.int64), params.calibration_temperature, in_train)  # refuse before hours of work
     examples, buckets = examples_of(queries, targets, read_queries(args.features, artifacts.AUGMENTED), args.soft_targets, params)
     tokenizer = args.features / artifacts.TOKENIZER
-    model = build_student(
+    model, kept = build_student(
         params.student,
         params.dropout,
         labels,
@@ -158,10 +166,14 @@ def main() -> None:
         tokenizer / "vocab.txt",
         queries.ids,
     )
+    model.set_attn_implementation("eager")  # a head of 26 dimensions is a quarter slower through the fused kernel
+    guide = None
+    if params.targets == "soft" and params.hidden_weight:
+        guide = GuidedStudent(model, load_encoder(args.teacher / artifacts.FINETUNED), kept, params.hidden_weight)
     print(f"student: {model.num_parameters():,} parameters, {len(buckets)} steps an epoch", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         with Live(scratch, dvcyaml=None, save_dvc_exp=False) as live:
-            teach_student(model, examples, buckets, validation, validation_labels, live, params)
+            teach_student(model, guide, examples, buckets, validation, validation_labels, live, params)
         with artifacts.whole_folder(args.plots) as folder:
             for curve in sorted((Path(scratch) / "plots" / "metrics").glob("*.tsv")):
                 shutil.copyfile(curve, folder / curve.name)
@@ -182,7 +194,7 @@ def main() -> None:
         "validation_macro_f1": round(macro_f1(validation_labels, predicted, len(labels)), DECIMALS),
     }
     artifacts.write_json(args.metrics, report)
-    artifacts.write_json(args.machine, machine_class(params.threads))
+    artifacts.write_json(args.machine, machine_class(params.threads, params.precision))
     print(f"student: validation accuracy {report['validation_accuracy']:.4f}, temperature {temperature}", flush=True)
 
 

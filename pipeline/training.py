@@ -85,9 +85,11 @@ class BucketTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: object = None
     ) -> torch.Tensor:
-        """Mean loss of a batch."""
+        """Mean loss of a batch, and what the model itself adds to it."""
         targets = inputs.pop("targets")
-        return self.loss(model(**inputs).logits.float(), targets)
+        outputs = model(**inputs)
+        loss = self.loss(outputs.logits.float(), targets)
+        return loss if outputs.loss is None else loss + outputs.loss
 
 
 class EpochEnd(TrainerCallback):
@@ -135,7 +137,7 @@ def fit(
     """Trains ``model`` in place.
 
     Args:
-        model: takes ids and mask, returns logits.
+        model: takes ids and mask, returns logits, and a further loss or None.
         head: the part of it that learns with ``head_learning_rate``.
         examples: all rows that ``buckets`` may name.
         buckets: which rows, in which batches.

@@ -13,9 +13,9 @@ STAGES = ["fetch", "prepare", "featurize", "teach", "train", "evaluate"]
 INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "terminate_account")
 
 
-def sh(clone: Path, *command: str, code: int = 0) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=os.environ | {"PATH": path})
+def sh(clone: Path, *command: str, code: int = 0, variables: dict[str, str] | None = None) -> str:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | (variables or {})
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=environment)
     output = done.stdout + done.stderr
     assert done.returncode == code, output
     assert "Traceback" not in output, output
@@ -48,8 +48,8 @@ def write_small_csv(path: Path) -> None:
         csv.writer(target).writerows([("message", "team"), *((row["text"], row["intent"]) for row in rows)])
 
 
-def small_run(clone: Path, *more: str, code: int = 0) -> str:
-    """Runs the whole pipeline on the small file, in seconds, with more overrides if any."""
+def small_overrides(clone: Path, *more: str) -> list[str]:
+    """`-S` options of a run on the small file that takes seconds a stage, with more overrides if any."""
     overrides = [
         "data=csv",
         f"fetch.train={clone.parent / 'mine.csv'}",
@@ -59,7 +59,12 @@ def small_run(clone: Path, *more: str, code: int = 0) -> str:
         "teach.finetuned.epochs=3",
         *more,
     ]
-    return sh(clone, "dvc", "exp", "run", *(word for override in overrides for word in ("-S", override)), code=code)
+    return [word for override in overrides for word in ("-S", override)]
+
+
+def small_run(clone: Path, *more: str, code: int = 0, variables: dict[str, str] | None = None) -> str:
+    """Runs the whole pipeline on the small file, with more overrides if any."""
+    return sh(clone, "dvc", "exp", "run", *small_overrides(clone, *more), code=code, variables=variables)
 
 
 def restore(clone: Path) -> None:

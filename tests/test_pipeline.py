@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
-from clones import INTENTS, STAGES, restore, sh, small_run, stages_run
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from clones import INTENTS, STAGES, restore, sh, small_overrides, small_run, stages_run
+from hub_standin import serve
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
+
+from pipeline.encoders import ENCODERS
 
 
 def test_all_stages_run_in_order_on_a_users_own_csv(clone: Path, first_run: str) -> None:
@@ -88,4 +93,45 @@ def test_two_runs_from_nothing_give_the_same_bytes(clone: Path, first_run: str) 
 def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: str, override: str, message: str) -> None:
     output = small_run(clone, override, code=255)
     assert message in output
+    restore(clone)
+
+
+def test_a_queued_sweep_runs_shows_and_applies(clone: Path, first_run: str) -> None:
+    queued = sh(clone, "dvc", "exp", "run", "--queue", *small_overrides(clone, "train.seed=1,2"))
+    names = re.findall(r"Queued experiment '([\w-]+)'", queued)
+    assert len(names) == 2
+    sh(clone, "dvc", "queue", "start", "-j", "1")
+    deadline = time.monotonic() + 240
+    while (status := sh(clone, "dvc", "queue", "status")).count("Success") < 2:
+        assert "Failed" not in status, status
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    shown = list(csv.DictReader(sh(clone, "dvc", "exp", "show", "--csv").splitlines()))
+    seeds = {row["Experiment"]: row["train.seed"] for row in shown if row["Experiment"] in names}
+    assert sorted(seeds.values()) == ["1", "2"]
+    sh(clone, "dvc", "exp", "apply", names[1])
+    assert str(yaml.safe_load((clone / "params.yaml").read_text())["train"]["seed"]) == seeds[names[1]]
+    assert "train.seed" in sh(clone, "dvc", "params", "diff")
+    assert "index.html" in sh(clone, "dvc", "plots", "diff")
+    restore(clone)
+
+
+def test_the_hubs_tinybert_goes_from_a_hub_to_a_checkpoint(clone: Path, first_run: str, tmp_path: Path) -> None:
+    encoder = ENCODERS["TinyBERT_General_4L_312D"]
+    served = tmp_path / encoder.repository
+    served.mkdir(parents=True)
+    vocabulary = (clone / "data/raw/encoder/vocab.txt").read_bytes()
+    config = BertConfig(hidden_size=312, num_hidden_layers=4, intermediate_size=1200, vocab_size=len(vocabulary.split()))
+    pretrained = BertModel(config)
+    config.save_pretrained(served)
+    torch.save({f"bert.{name}": value for name, value in pretrained.state_dict().items()}, served / "pytorch_model.bin")
+    (served / "vocab.txt").write_bytes(vocabulary)
+    with serve(tmp_path, encoder.revision) as hub:
+        variables = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+        output = small_run(clone, "student=tinybert_hub", variables=variables)
+    assert stages_run(output) == ["fetch", "train", "evaluate"]
+    assert f"TinyBERT_General_4L_312D: from the hub, revision {encoder.revision[:12]}" in output
+    student = AutoModelForSequenceClassification.from_pretrained(clone / "models/tinybert")
+    unseen = vocabulary.split().index(b"archipelago")
+    assert torch.equal(student.bert.embeddings.word_embeddings.weight[unseen], pretrained.embeddings.word_embeddings.weight[unseen])
     restore(clone)

@@ -18,7 +18,7 @@ LABELS = ["lost", "pin?", "Stop"]
 
 def build(folder: Path, start: str, **shape: int) -> torch.nn.Module:
     params = StudentParams.model_validate({"start": start} | SHAPE | shape)
-    return build_student(params, 0.0, LABELS, folder / "teacher", folder / "pretrained", folder / "vocab.txt", IDS)
+    return build_student(params, 0.0, LABELS, folder / "teacher", folder / "pretrained", folder / "vocab.txt", IDS)[0]
 
 
 @pytest.fixture
