@@ -49,7 +49,7 @@ def count_scorings(lock_sha256: str, result: Path) -> int:
     if not result.exists():
         return 1
     before = artifacts.read_json(result)
-    return int(before["test_scorings"]) + (before["lock_sha256"] != lock_sha256)
+    return int(before["test_scorings"]) + int(before["lock_sha256"] != lock_sha256)
 
 
 def summarize(folder: Path, commit: str, seconds: dict[str, float]) -> dict[str, Any]:
