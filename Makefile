@@ -52,7 +52,7 @@ docs: install ## regenerate the tables in the documents
 	python -m pipeline.tables --write
 
 lock: install ## resolve requirements.lock anew from pyproject.toml
-	pip-compile --quiet --upgrade --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
+	pip-compile --quiet --upgrade --extra run --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes

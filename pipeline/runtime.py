@@ -27,6 +27,7 @@ def fix_runtime(threads: int, seed: int) -> None:
     threadpool_limits(limits=threads)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid; a twentieth of a step
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 

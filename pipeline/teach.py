@@ -54,7 +54,7 @@ class TeachParams(Params):
     bag_of_words: LinearParams
     base_encoder: LinearParams
     finetuned: FinetuneParams
-    precision: Precision = Field(description="bf16, fp32, or auto: bf16 where the CPU has it (twice as fast), else fp32")
+    precision: Precision
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, description="seed of initial head, order and dropout")
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from dvclive.live import Live
 from pydantic import Field
 from transformers import BertForSequenceClassification
@@ -57,7 +60,7 @@ class TrainParams(Params):
     calibration_temperature: float | None = Field(
         gt=0, description="null: fitted on validation; a number fixes it (needed after `prepare.refit`, from the run before)"
     )
-    precision: Precision = Field(description="bf16, fp32, or auto: bf16 where the CPU has it (twice as fast), else fp32")
+    precision: Precision
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, description="seed of initial head, order and dropout")
 
@@ -125,6 +128,27 @@ def teach_student(
         fit(guide or student, student.classifier, examples, buckets, loss, schedule, log_epoch)
 
 
+def make_guide(
+    student: BertForSequenceClassification, kept: torch.Tensor | None, teacher: Path, params: TrainParams
+) -> GuidedStudent | None:
+    """Puts the teacher's encoder beside the student, unless the params ask for labels or class probabilities alone."""
+    if params.targets == "hard" or not params.hidden_weight:
+        return None
+    return GuidedStudent(student, load_encoder(teacher), kept, params.hidden_weight)
+
+
+@contextmanager
+def curves(plots: Path) -> Iterator[Live]:
+    """Yields a DVCLive logger; when the block ends, its curves are written to ``plots`` and drawn."""
+    with tempfile.TemporaryDirectory() as scratch:
+        with Live(scratch, dvcyaml=None, save_dvc_exp=False) as live:
+            yield live
+        with artifacts.whole_folder(plots) as folder:
+            for curve in sorted((Path(scratch) / "plots" / "metrics").glob("*.tsv")):
+                shutil.copyfile(curve, folder / curve.name)
+            draw_curves(folder)
+
+
 def calibrate(logits_NC: np.ndarray, labels_N: np.ndarray, fixed: float | None, in_train: bool) -> float:
     """The temperature of the student's confidences: fitted on validation logits, or fixed.
 
@@ -166,18 +190,10 @@ def main() -> None:
         tokenizer / "vocab.txt",
         queries.ids,
     )
-    model.set_attn_implementation("eager")  # a head of 26 dimensions is a quarter slower through the fused kernel
-    guide = None
-    if params.targets == "soft" and params.hidden_weight:
-        guide = GuidedStudent(model, load_encoder(args.teacher / artifacts.FINETUNED), kept, params.hidden_weight)
+    guide = make_guide(model, kept, args.teacher / artifacts.FINETUNED, params)
     print(f"student: {model.num_parameters():,} parameters, {len(buckets)} steps an epoch", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        with Live(scratch, dvcyaml=None, save_dvc_exp=False) as live:
-            teach_student(model, guide, examples, buckets, validation, validation_labels, live, params)
-        with artifacts.whole_folder(args.plots) as folder:
-            for curve in sorted((Path(scratch) / "plots" / "metrics").glob("*.tsv")):
-                shutil.copyfile(curve, folder / curve.name)
-            draw_curves(folder)
+    with curves(args.plots) as live:
+        teach_student(model, guide, examples, buckets, validation, validation_labels, live, params)
 
     logits = run_batches(model, validation.ids, "fp32")
     temperature = calibrate(logits, validation_labels, params.calibration_temperature, in_train)

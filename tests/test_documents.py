@@ -20,10 +20,17 @@ def test_generated_blocks_are_up_to_date(path: Path) -> None:
 
 def test_every_dependency_has_its_line_in_the_readme_and_no_other() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = {re.split(r"[=<>]", line)[0] for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    wanted = {re.split(r"[=<>]", line)[0] for group in groups for line in group}
     table = README.split("## Dependencies")[1].split("\n## ")[0]
     named = {name for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w-]+)`", line.split("|")[1])}
     assert {name.lower() for name in named} == {name.lower() for name in wanted}
+
+
+def test_the_versions_that_the_stages_depend_on_are_those_of_the_lock() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = set(re.findall(r"^(\S+==\S+) \\$", Path("requirements.lock").read_text(encoding="utf-8"), re.MULTILINE))
+    assert [pin for pin in project["dependencies"] if pin not in locked and not pin.startswith("torch==")] == []
 
 
 def test_every_make_target_of_the_readme_exists_and_every_target_is_in_the_readme() -> None:

@@ -63,7 +63,8 @@ def test_every_path_of_the_command_is_a_dep_or_an_output(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
-    assert PIPELINE[stage]["params"] == [stage]
+    versions = [] if stage == "fetch" else [{"pyproject.toml": ["project.dependencies"]}]  # what fetch brings is held to its sha256
+    assert PIPELINE[stage]["params"] == [stage, *versions]
     module = importlib.import_module(f"pipeline.{stage}")
     assert issubclass(getattr(module, f"{stage.capitalize()}Params"), Params)
     assert f'read_params("{stage}", {stage.capitalize()}Params)' in inspect.getsource(module)
