@@ -42,9 +42,10 @@ class Budgets(BaseModel):
 
 
 class Spread(NamedTuple):
-    """Standard deviation of a metric from seed to seed, and where it comes from."""
+    """Standard deviation of each metric from seed to seed, over how many seeds (1: declared, not measured), and where it comes from."""
 
     std: dict[str, float]
+    seeds: int
     source: str
 
     def floor(self, metric: str, significance: float) -> float:
@@ -90,10 +91,10 @@ def seed_spread(root: Path, dataset: Any, budgets: Budgets) -> Spread:
             seeds = run.get("seeds", [])
             if len(seeds) > 1 and run["params"]["fetch"]["train"] == dataset:
                 std = {metric: float(run["models"][STUDENT][metric]["std"]) for metric in TITLES}
-                return Spread(std, f"measured over {len(seeds)} seeds, {REFERENCES}/{path.name}")
+                return Spread(std, len(seeds), f"{REFERENCES}/{path.name}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: not the result of a reference run: {error!r}: restore it") from None
-    return Spread(dict.fromkeys(TITLES, budgets.seed_std), budgets.seed_std_source)
+    return Spread(dict.fromkeys(TITLES, budgets.seed_std), 1, budgets.seed_std_source)
 
 
 def verdict(difference: Difference, floor: float, significance: float) -> str:

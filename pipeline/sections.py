@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.budgets import CHECKPOINT, TITLES
+from pipeline.budgets import BUDGETS, CHECKPOINT, TITLES, Spread
 from pipeline.findings import Findings, before_and_after, number, points
 from pipeline.lockfile import differing, outputs, stage_changes
 from pipeline.markdown import capped, code, details, table
@@ -16,6 +16,7 @@ MARK = "<!-- tinybert-intents report -->"
 SIGNS = {"better": "▲ better", "worse": "▼ worse", "within noise": "≈ within noise"}
 MODEL_METRICS = {"accuracy": "accuracy, %", "macro_f1": "macro-F1, %", "top3_accuracy": "top-3, %", "nll": "NLL", "ece": "ECE, %"}
 MOST_ROWS, MOST_NAMES = 40, 8
+TRACKED = ("metrics/", "plots/")  # outputs in git, whose size is nobody's concern
 
 
 def headline(findings: Findings) -> str:
@@ -68,16 +69,22 @@ def _basis(findings: Findings, match: Match) -> str:
     lines = [f"Paired on {len(before):,} test queries: {right:,} newly right, {wrong:,} newly wrong."]
     if match.only_before or match.only_after:
         lines.append(f"Not paired, since only one of the test sets holds them: {match.only_before:,} before, {match.only_after:,} after.")
-    floors = ", ".join(f"{TITLES[metric]} {100 * findings.spread.floor(metric, level):.2f}" for metric in TITLES)
+    floors = " and ".join(f"{100 * findings.spread.floor(metric, level):.2f} ({TITLES[metric]})" for metric in TITLES)
     lines.append(
-        f"Better or worse means *p* < {level:g} (accuracy) or an interval without 0 (macro-F1), and more points than two seeds of one "
-        f"recipe differ by: {floors}, from a seed-to-seed standard deviation of {code(findings.spread.source, 300)}."
+        f"Better or worse means *p* < {level:g} (accuracy) or an interval without 0 (macro-F1), and more points than the noise floor: {floors}, "
+        f"by which two seeds of one recipe differ. {_spread(findings.spread)}"
     )
     machines = findings.before.machine, findings.after.machine
     if all(machines) and machines[0] != machines[1]:
         told = [f"{key} {code(machines[0].get(key))} → {code(machines[1].get(key))}" for key in differing(*machines)[:6]]
         lines.append(f"**Made on different classes of machine**, which alone moves figures: {'; '.join(told)}.")
     return "\n".join(lines) + "\n"
+
+
+def _spread(spread: Spread) -> str:
+    figures = " and ".join(f"{100 * spread.std[metric]:.2f}" for metric in TITLES)
+    origin = f"declared in `{BUDGETS}`, not measured" if spread.seeds < 2 else f"measured over {spread.seeds} seeds"
+    return f"It stands on a seed-to-seed standard deviation of {figures} points, {origin}: {code(spread.source)}."
 
 
 def budgets(findings: Findings) -> str:
@@ -136,16 +143,16 @@ def stages(findings: Findings) -> str:
 def data(findings: Findings) -> str:
     """Rows, balance and conflicts of the data, as ``prepare`` counted them."""
     before, after = findings.before.data, findings.after.data
-    counts = [
-        f"{split} {code(after[f'{split}.rows'])} rows"
-        f" ({code(after.get(f'{split}.fewest_per_intent'))} to {code(after.get(f'{split}.most_per_intent'))} an intent)"
+    rows = [
+        f"{split} {_count(after[f'{split}.rows'])} rows, {_count(after.get(f'{split}.fewest_per_intent'))} to "
+        f"{_count(after.get(f'{split}.most_per_intent'))} an intent"
         for split in ("train", "validation", "test")
         if f"{split}.rows" in after
     ]
     conflicts = (
-        f"; {code(after['dropped.conflicting'])} rows dropped since they contradict each other" if "dropped.conflicting" in after else ""
+        f"; {_count(after['dropped.conflicting'])} dropped since they contradict each other" if "dropped.conflicting" in after else ""
     )
-    now = f"Now {', '.join(counts)}{conflicts}.\n\n" if counts else ""
+    now = f"Now {'; '.join(rows)}{conflicts}.\n\n" if rows else ""
     return "### Data\n\n" + now + _diff(before, after)
 
 
@@ -154,7 +161,7 @@ def size(findings: Findings) -> str:
     old, new = ({path: out.size for path, out in outputs(results.lock).items()} for results in (findings.before, findings.after))
     parameters = [results.metrics.get(STUDENT, {}).get("parameters") for results in (findings.before, findings.after)]
     rows = [[f"parameters of `{STUDENT}`", *(number(value, ",.0f") for value in parameters)]]
-    changed = [path for path in differing(old, new) if path != CHECKPOINT]
+    changed = [path for path in differing(old, new) if path != CHECKPOINT and not path.startswith(TRACKED)]
     for path in [CHECKPOINT, *changed]:
         rows.append([f"bytes of {code(path)}", number(old.get(path), ",.0f"), number(new.get(path), ",.0f")])
     shown, more = capped(rows, MOST_ROWS)
@@ -177,10 +184,14 @@ def _diff(before: dict[str, Any], after: dict[str, Any]) -> str:
     return table(["key", "before", "after"], shown) + more if rows else "No difference.\n"
 
 
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else code(value)
+
+
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(code(name.removeprefix("params.yaml.")) for name in names[:MOST_NAMES])
     return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES:,} more"
 
 
 def _p_value(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
