@@ -11,6 +11,7 @@ from pipeline.markdown import capped, code, details, table
 from pipeline.results import Band
 
 MOST_ROWS, MOST_INTENTS, MOST_QUERIES = 40, 10, 50
+LONGEST_TEXT = 300  # characters of a query
 
 
 def intents(findings: Findings) -> str:
@@ -37,22 +38,26 @@ def intents(findings: Findings) -> str:
 
 
 def queries(findings: Findings) -> str:
-    """Queries newly wrong and newly right."""
+    """Queries newly wrong and newly right: a list, since a table leaves long texts no room."""
     if findings.match is None:
         return ""
     pairs = findings.match.pairs
     before_N, after_N = pairs.right()
     text = "### Queries\n\n"
-    for title, chosen_N in (("newly wrong", before_N & ~after_N), ("newly right", after_N & ~before_N)):
-        rows = []
-        for i in np.flatnonzero(chosen_N):
-            names = [pairs.intents[run_N[i]] for run_N in (pairs.labels_N, pairs.before_N, pairs.after_N)]
-            query = [code(findings.after.texts.get(pairs.ids[i], "not in the file"))] if findings.after.texts else []
-            rows.append([code(pairs.ids[i]), *map(code, names), *query])
+    for title, meaning, chosen_N, left_N, right_N in (
+        ("newly wrong", "intent → predicted now", before_N & ~after_N, pairs.labels_N, pairs.after_N),
+        ("newly right", "predicted before → intent", after_N & ~before_N, pairs.before_N, pairs.labels_N),
+    ):
+        rows = [[_query(findings, pairs.ids[i], pairs.intents[left_N[i]], pairs.intents[right_N[i]])] for i in np.flatnonzero(chosen_N)]
         shown, more = capped(rows, MOST_QUERIES)
-        header = ["id", "intent", "predicted before", "predicted after", *(["text"] if findings.after.texts else [])]
-        text += details(f"{len(rows):,} {title}", table(header, shown) + more) + "\n" if rows else f"None {title}.\n\n"
+        body = "".join(f"- {row[0]}\n" for row in shown) + more
+        text += details(f"{len(rows):,} {title} ({meaning})", body) + "\n" if rows else f"None {title}.\n\n"
     return text
+
+
+def _query(findings: Findings, name: str, left: str, right: str) -> str:
+    told = f"{code(name)} {code(left)} → {code(right)}"
+    return f"{told}: {code(findings.after.texts[name], LONGEST_TEXT)}" if name in findings.after.texts else told
 
 
 def training(findings: Findings) -> str:

@@ -71,8 +71,8 @@ def _basis(findings: Findings, match: Match) -> str:
         lines.append(f"Not paired, since only one of the test sets holds them: {match.only_before:,} before, {match.only_after:,} after.")
     floors = " and ".join(f"{100 * findings.spread.floor(metric, level):.2f} ({TITLES[metric]})" for metric in TITLES)
     lines.append(
-        f"Better or worse means *p* < {level:g} (accuracy) or an interval without 0 (macro-F1), and more points than the noise floor: {floors}, "
-        f"by which two seeds of one recipe differ. {_spread(findings.spread)}"
+        f"Better or worse means *p* < {level:g} (accuracy) or an interval without 0 (macro-F1), and more points than the noise "
+        f"floor: {floors}, by which two seeds of one recipe differ. {_spread(findings.spread)}"
     )
     machines = findings.before.machine, findings.after.machine
     if all(machines) and machines[0] != machines[1]:
@@ -82,7 +82,7 @@ def _basis(findings: Findings, match: Match) -> str:
 
 
 def _spread(spread: Spread) -> str:
-    figures = " and ".join(f"{100 * spread.std[metric]:.2f}" for metric in TITLES)
+    figures = " and ".join(dict.fromkeys(f"{100 * spread.std[metric]:.2f}" for metric in TITLES))
     origin = f"declared in `{BUDGETS}`, not measured" if spread.seeds < 2 else f"measured over {spread.seeds} seeds"
     return f"It stands on a seed-to-seed standard deviation of {figures} points, {origin}: {code(spread.source)}."
 
