@@ -26,12 +26,17 @@ def draw(findings: Findings, folder: Path) -> list[str]:
         The names of the files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"f1_change.png": _f1_change(findings), "reliability.png": _reliability(findings), "curves.png": _curves(findings)}
-    for name, figure in figures.items():
-        (folder / name).unlink(missing_ok=True)  # of an earlier report
-        if figure is not None:
-            _save(figure, folder / name)
-    return [name for name, figure in figures.items() if figure is not None]
+    makers = {"f1_change.png": _f1_change, "reliability.png": _reliability, "curves.png": _curves}
+    drawn = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks is drawn as boxes
+        for name, make in makers.items():
+            (folder / name).unlink(missing_ok=True)  # of an earlier report
+            if (figure := make(findings)) is not None:
+                figure.savefig(folder / name, dpi=110, bbox_inches="tight", metadata={"Software": None})
+                plt.close(figure)
+                drawn.append(name)
+    return drawn
 
 
 def _f1_change(findings: Findings) -> Figure | None:
@@ -101,10 +106,3 @@ def _curves(findings: Findings) -> Figure | None:
         axis.legend(frameon=False)
     figure.tight_layout()
     return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks is drawn as boxes
-        figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)

@@ -95,23 +95,30 @@ def stage_changes(before: Lock, after: Lock) -> list[StageChange]:
 def stale(root: Path) -> list[str]:
     """Where ``dvc.lock`` does not match the tree: as ``dvc status`` sees it, less what a clone without the cache lacks.
 
-    Outputs that git does not track may be absent; there the lock must at least agree with itself: what one stage read is what another
-    wrote.
+    Outputs that git does not track may be absent; of those the lock must at least have an entry wherever ``dvc.yaml`` names them, and agree
+    with itself: what one stage read is what another wrote.
 
     Returns:
-        One line a mismatch, for example ``train: params.yaml: train.learning_rate: modified``.
+        One line a mismatch, for example ``train: params.yaml: train.learning_rate: 0.001 in the lock, 0.002 in the tree``.
     """
-    lock_file = root / LOCK
-    if not lock_file.exists():
+    if not (root / LOCK).exists():
         return ["no such file"]
     try:
-        lock = parse_lock(lock_file.read_bytes())
+        lock = parse_lock((root / LOCK).read_bytes())
         with Repo(str(root)) as repo:
-            cached = {out.def_path for out in repo.index.outs if out.use_cache}
-            status = repo.status()
+            index, status = repo.index, repo.status()
     except (ValueError, DvcException) as error:
         return [" ".join(str(error).split())]
-    found = [line for stage, changes in status.items() for line in _mismatches(stage, changes, cached)]
+    cached = {out.def_path for out in index.outs if out.use_cache}
+    found: list[str] = []
+    for address, changes in status.items():
+        stage = address.rpartition(":")[2]  # seen from another folder than the root, the path of dvc.yaml stands before it
+        found += _mismatches(root, stage, changes, cached, lock.get(stage))
+    for node in index.stages:
+        entry = lock.get(node.name)
+        recorded = {item.path for item in [*entry.deps, *entry.outs]} if entry else set()
+        named = {item.def_path for item in [*node.deps, *node.outs]}
+        found += [f"{node.name}: {path}: has no entry" for path in sorted(named & cached - recorded)]
     written = outputs(lock)
     return found + [
         f"{stage}: {dep.path}: not what the stage that writes it wrote"
@@ -121,15 +128,22 @@ def stale(root: Path) -> list[str]:
     ]
 
 
-def _mismatches(stage: str, changes: list[Any], cached: set[str]) -> Iterator[str]:
+def _mismatches(root: Path, stage: str, changes: list[Any], cached: set[str], locked: LockedStage | None) -> Iterator[str]:
+    """One stage's part of ``dvc status``: texts, and mappings of a kind of change to paths and their states."""
     for change in changes:
-        if isinstance(change, str):  # "changed command"
+        if isinstance(change, str):
             yield f"{stage}: {change}"
             continue
         for kind, entries in change.items():
             for path, state in entries.items():
-                if path in cached and state in ("deleted", "not in cache"):
-                    continue
-                states = state if isinstance(state, dict) else {"": state}
-                for key, what in states.items():
-                    yield f"{stage}: {kind}: " + ": ".join(part for part in (path, key, what) if part)
+                if isinstance(state, dict):  # a file of params, and the state of each section that the stage reads
+                    yield from (f"{stage}: {path}: {line}" for line in _params(root / path, list(state), locked, path))
+                elif path not in cached or state not in ("deleted", "not in cache"):
+                    yield f"{stage}: {kind}: {path}: {state}"
+
+
+def _params(file: Path, sections: list[str], locked: LockedStage | None, path: str) -> Iterator[str]:
+    tree = yaml.safe_load(file.read_bytes()) if file.exists() else {}
+    now, then = (flatten({name: (side or {}).get(name) for name in sections}) for side in (tree, locked.params.get(path) if locked else {}))
+    for key in differing(then, now):
+        yield f"{key}: {then.get(key, 'absent')} in the lock, {now.get(key, 'absent')} in the tree"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import string
 import unicodedata
 from collections.abc import Sequence
 
 LONGEST = 160  # characters of one name or text; what is longer is cut
 
+_UNSAFE = re.compile(r"[`|\\<>&@#\[\]]|//|www\.")
 _ENTITIES = {ord(mark): f"&#{ord(mark)};" for mark in string.punctuation}
 
 
@@ -22,12 +24,13 @@ def code(value: object, longest: int = LONGEST) -> str:
     """A value as inline code, in which GitHub looks for no mention, link or reference.
 
     A backtick would end the code and a pipe the cell of a table; a text that has one goes into a ``<code>`` element, every punctuation mark
-    as an entity, since Markdown is read inside HTML elements too.
+    as an entity, since Markdown is read inside HTML elements too. So does one with marks that start something elsewhere: where the
+    report is read as text, no tag, mention or link of a stranger stands in it, nor a second copy of its own first line.
     """
     line = printable(str(value), longest)
     if not line:
         return "(empty)"
-    if any(mark in line for mark in "`|\\"):
+    if _UNSAFE.search(line):
         return f"<code>{line.translate(_ENTITIES)}</code>"
     return f"`{line}`"
 
