@@ -115,10 +115,12 @@ def stale(root: Path) -> list[str]:
         stage = address.rpartition(":")[2]  # seen from another folder than the root, the path of dvc.yaml stands before it
         found += _mismatches(root, stage, changes, cached, lock.get(stage))
     for node in index.stages:
-        entry = lock.get(node.name)
-        recorded = {item.path for item in [*entry.deps, *entry.outs]} if entry else set()
         named = {item.def_path for item in [*node.deps, *node.outs]}
-        found += [f"{node.name}: {path}: has no entry" for path in sorted(named & cached - recorded)]
+        if (entry := lock.get(node.name)) is None:
+            found.append(f"{node.name}: has no entry")
+        else:
+            recorded = {item.path for item in [*entry.deps, *entry.outs]}
+            found += [f"{node.name}: {path}: has no entry" for path in sorted(named & cached - recorded)]
     written = outputs(lock)
     return found + [
         f"{stage}: {dep.path}: not what the stage that writes it wrote"

@@ -61,6 +61,7 @@ def compose(findings: Findings, pictures: list[str], most: int) -> str:
         ("verdict", sections.headline(findings)),
         ("budgets", sections.budgets(findings)),
         ("params", sections.params(findings)),
+        ("packages", sections.packages(findings)),
         ("stages", sections.stages(findings)),
         ("models", sections.models(findings)),
         ("intents", closer_sections.intents(findings)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import tomllib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -16,6 +18,7 @@ from pipeline.revisions import Revision
 
 METRICS, DATA, MACHINE = "metrics/evaluate.json", "metrics/data.json", "metrics/machine.json"
 PREDICTIONS, PARAMS, SAMPLE = "metrics/predictions.csv", "params.yaml", "data/sample/queries.csv"
+PYPROJECT, REQUIREMENTS = "pyproject.toml", "requirements.lock"
 RELIABILITY = "plots/evaluate/reliability.csv"
 CURVES = {"training loss": "plots/train/loss.tsv", "validation accuracy": "plots/train/validation_accuracy.tsv"}
 DATASET = "data/raw/dataset"  # the output whose hash says that two ids mean the same row
@@ -52,6 +55,8 @@ class Results(NamedTuple):
     lock: Lock
     reliability: list[Band]
     curves: dict[str, list[tuple[int, float]]]  # by title: step and value
+    budgets: dict[str, Any]
+    packages: dict[str, str]  # locked versions
     texts: dict[str, str]  # by id; of the repository's own sample, and of nothing else
     problems: dict[str, str]  # by file
 
@@ -87,6 +92,8 @@ def read_results(revision: Revision) -> Results:
         lock=read(LOCK, parse_lock, {}),
         reliability=read(RELIABILITY, lambda content: TypeAdapter(list[Band]).validate_python(_rows(content)), []),
         curves={title: read(path, parse_curve, []) for title, path in CURVES.items()},
+        budgets=read(PYPROJECT, lambda content: tomllib.loads(content.decode()).get("tool", {}).get("budgets", {}), {}),
+        packages=read(REQUIREMENTS, parse_packages, {}),
         texts=read(SAMPLE, parse_texts, {}) if own else {},
         problems=problems,
     )
@@ -109,6 +116,11 @@ def parse_curve(content: bytes) -> list[tuple[int, float]]:
     return TypeAdapter(list[tuple[int, FiniteFloat]]).validate_python(
         [(row.get("step"), row[list(row)[-1]]) for row in _rows(content, "\t")]
     )
+
+
+def parse_packages(content: bytes) -> dict[str, str]:
+    """The versions of ``requirements.lock``."""
+    return dict(re.findall(r"^([\w.-]+)==([^\s\\;]+)", content.decode(), re.MULTILINE))
 
 
 def parse_texts(content: bytes) -> dict[str, str]:

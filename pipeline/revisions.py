@@ -20,7 +20,7 @@ class Revision(NamedTuple):
         if self.commit is None:
             file = self.root / path
             return file.read_bytes() if file.is_file() else None
-        listed = _checked(self.root, "ls-tree", "--full-tree", self.commit, "--", path).split()
+        listed = _checked(self.root, "ls-tree", self.commit, "--", path).split()
         return _checked(self.root, "cat-file", "blob", listed[2].decode()) if listed[1:2] == [b"blob"] else None
 
 

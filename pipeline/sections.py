@@ -97,9 +97,12 @@ def budgets(findings: Findings) -> str:
     if findings.mismatches:
         shown, more = capped([[code(line)] for line in findings.mismatches], 10)
         body += "\n`dvc.lock` does not match the tree; `make repro` mends it:\n\n" + "".join(f"- {line[0]}\n" for line in shown) + more
+    moved = ""
+    if findings.before.budgets and differing(findings.before.budgets, findings.after.budgets):
+        moved = f"**The change moves the budgets** by which it is judged:\n\n{_diff(findings.before.budgets, findings.after.budgets)}\n"
     if any(row.broken for row in findings.checks):
-        return f"### Budgets\n\n{body}"
-    return f"### Budgets\n\nNone is broken.\n\n{details('all budgets', body)}"
+        return f"### Budgets\n\n{moved}{body}"
+    return f"### Budgets\n\n{moved}None is broken.\n\n{details('all budgets', body)}"
 
 
 def models(findings: Findings) -> str:
@@ -119,6 +122,12 @@ def models(findings: Findings) -> str:
 def params(findings: Findings) -> str:
     """Every param that differs."""
     return "### Params\n\n" + _diff(findings.before.params, findings.after.params)
+
+
+def packages(findings: Findings) -> str:
+    """Every locked version that differs; no section where none does."""
+    before, after = findings.before.packages, findings.after.packages
+    return "### Packages\n\n" + _diff(before, after) if differing(before, after) else ""
 
 
 def stages(findings: Findings) -> str:
