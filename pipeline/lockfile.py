@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -106,21 +107,16 @@ def stale(root: Path) -> list[str]:
     try:
         lock = parse_lock((root / LOCK).read_bytes())
         with Repo(str(root)) as repo:
-            index, status = repo.index, repo.status()
+            status = repo.status()
+            cached = {out.def_path: str(out) for out in repo.index.outs if out.use_cache}
+            found = [
+                f"{node.name}: {line}"
+                for node in repo.index.stages
+                if hasattr(node, "name")  # what `dvc add` made has none: its .dvc file is its own lock
+                for line in _mismatches(node, lock.get(node.name), status.get(node.addressing, []), cached)
+            ]
     except (ValueError, DvcException) as error:
         return [" ".join(str(error).split())]
-    cached = {out.def_path for out in index.outs if out.use_cache}
-    found: list[str] = []
-    for address, changes in status.items():
-        stage = address.rpartition(":")[2]  # seen from another folder than the root, the path of dvc.yaml stands before it
-        found += _mismatches(root, stage, changes, cached, lock.get(stage))
-    for node in index.stages:
-        named = {item.def_path for item in [*node.deps, *node.outs]}
-        if (entry := lock.get(node.name)) is None:
-            found.append(f"{node.name}: has no entry")
-        else:
-            recorded = {item.path for item in [*entry.deps, *entry.outs]}
-            found += [f"{node.name}: {path}: has no entry" for path in sorted(named & cached - recorded)]
     written = outputs(lock)
     return found + [
         f"{stage}: {dep.path}: not what the stage that writes it wrote"
@@ -130,22 +126,27 @@ def stale(root: Path) -> list[str]:
     ]
 
 
-def _mismatches(root: Path, stage: str, changes: list[Any], cached: set[str], locked: LockedStage | None) -> Iterator[str]:
-    """One stage's part of ``dvc status``: texts, and mappings of a kind of change to paths and their states."""
+def _mismatches(node: Any, entry: LockedStage | None, changes: list[Any], cached: dict[str, str]) -> Iterator[str]:
+    """One stage's mismatches: its part of ``dvc status`` (texts, and mappings of a kind of change to paths and their states), and gaps."""
+    if entry is None:
+        yield "has no entry"
+        return
+    params = {str(dep): dep for dep in node.deps if isinstance(dep, ParamsDependency)}
     for change in changes:
-        if isinstance(change, str):
-            yield f"{stage}: {change}"
-            continue
-        for kind, entries in change.items():
-            for path, state in entries.items():
-                if isinstance(state, dict):  # a file of params, and the state of each section that the stage reads
-                    yield from (f"{stage}: {path}: {line}" for line in _params(root / path, list(state), locked, path))
-                elif path not in cached or state not in ("deleted", "not in cache"):
-                    yield f"{stage}: {kind}: {path}: {state}"
+        for kind, states in {change: {"": ""}}.items() if isinstance(change, str) else change.items():
+            for path, state in states.items():
+                if isinstance(state, dict):
+                    yield from (f"{path}: {line}" for line in _params(params[path]))
+                elif path not in cached.values() or state not in ("deleted", "not in cache"):
+                    yield ": ".join(part for part in (kind, path, state) if part)
+    recorded = {item.path for item in [*entry.deps, *entry.outs]}
+    yield from (f"{path}: has no entry" for path in sorted({item.def_path for item in [*node.deps, *node.outs]} & cached.keys() - recorded))
 
 
-def _params(file: Path, sections: list[str], locked: LockedStage | None, path: str) -> Iterator[str]:
-    tree = yaml.safe_load(file.read_bytes()) if file.exists() else {}
-    now, then = (flatten({name: (side or {}).get(name) for name in sections}) for side in (tree, locked.params.get(path) if locked else {}))
+def _params(dep: ParamsDependency) -> Iterator[str]:
+    then, now = flatten(dep.hash_info.value or {}), flatten(dep.read_params())
     for key in differing(then, now):
-        yield f"{key}: {then.get(key, 'absent')} in the lock, {now.get(key, 'absent')} in the tree"
+        old, new = then.get(key, "absent"), now.get(key, "absent")
+        if isinstance(old, list) and isinstance(new, list):  # of a long list, what the other has not
+            old, new = [item for item in old if item not in new], [item for item in new if item not in old]
+        yield f"{key}: {old} in the lock, {new} in the tree"

@@ -49,7 +49,7 @@ def examine(root: Path, base: str) -> Findings:
         found, why_not, differences = None, str(reason), {}
     title = (
         f"The working tree ({code(commit[:7])}{' and uncommitted changes' if dirty else ''}) against {code(str(revision.commit)[:7])}, "
-        f"{code(base)}: {where}."
+        f"{where} {code(base)}."
     )
     checks = check(budgets, after, differences, spread, mismatches, why_not)
     return Findings(title, before, after, found, why_not, differences, spread, budgets, checks, mismatches)

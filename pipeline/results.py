@@ -83,6 +83,9 @@ def read_results(revision: Revision) -> Results:
 
     params: dict[str, Any] = read(PARAMS, lambda content: flatten(_mapping(yaml.safe_load(content))), {})
     own = params.get("fetch.train") == SAMPLE and params.get("fetch.test") in (SAMPLE, None)
+    tool: dict[str, Any] = read(PYPROJECT, lambda content: _mapping(tomllib.loads(content.decode()).get("tool", {})), {})
+    packages: dict[str, str] = read(PYPROJECT, parse_packages, {})
+    locked: dict[str, str] = read(REQUIREMENTS, parse_packages, {})
     return Results(
         metrics=read(METRICS, TypeAdapter(dict[str, dict[str, FiniteFloat]]).validate_json, {}),
         predictions=read(PREDICTIONS, parse_predictions, []),
@@ -92,8 +95,8 @@ def read_results(revision: Revision) -> Results:
         lock=read(LOCK, parse_lock, {}),
         reliability=read(RELIABILITY, lambda content: TypeAdapter(list[Band]).validate_python(_rows(content)), []),
         curves={title: read(path, parse_curve, []) for title, path in CURVES.items()},
-        budgets=read(PYPROJECT, lambda content: tomllib.loads(content.decode()).get("tool", {}).get("budgets", {}), {}),
-        packages=read(REQUIREMENTS, parse_packages, {}),
+        budgets=flatten(tool.get("budgets", {})),
+        packages=packages | locked,
         texts=read(SAMPLE, parse_texts, {}) if own else {},
         problems=problems,
     )
@@ -119,8 +122,8 @@ def parse_curve(content: bytes) -> list[tuple[int, float]]:
 
 
 def parse_packages(content: bytes) -> dict[str, str]:
-    """The versions of ``requirements.lock``."""
-    return dict(re.findall(r"^([\w.-]+)==([^\s\\;]+)", content.decode(), re.MULTILINE))
+    """The exact versions that ``requirements.lock`` or ``pyproject.toml`` names."""
+    return dict(re.findall(r"""(?:^|["'\s])([\w.-]+)==([^\s\\;"',]+)""", content.decode()))
 
 
 def parse_texts(content: bytes) -> dict[str, str]:

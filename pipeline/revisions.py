@@ -31,7 +31,7 @@ def merge_base(root: Path, name: str) -> tuple[Revision, str]:
     clone), it is the revision itself.
 
     Returns:
-        The commit, and what it is, in words.
+        The commit, and words that lead from it to ``name``.
 
     Raises:
         UserError: no such revision, or no repository.
@@ -46,9 +46,9 @@ def merge_base(root: Path, name: str) -> tuple[Revision, str]:
     tip = found.stdout.decode().strip()
     base = _git(root, "merge-base", "HEAD", tip)
     if base.returncode:
-        return Revision(root, tip), "with which it has no common history here (a shallow clone?)"
+        return Revision(root, tip), "with no common history here (a shallow clone?):"
     commit = base.stdout.decode().strip()
-    return Revision(root, commit), "its tip" if commit == tip else "where this branch left it"
+    return Revision(root, commit), "which is" if commit == tip else "where this branch left"
 
 
 def head(root: Path) -> tuple[str, bool]:

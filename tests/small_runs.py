@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,22 @@ INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "termin
 PARAMS: dict[str, Any] = {"fetch": {"train": "mine.csv", "test": None}, "train": {"learning_rate": 0.001, "seed": 42}}
 STAGES: dict[str, Any] = {
     "fetch": {"cmd": "python fetch.py", "deps": ["fetch.py"], "params": ["fetch"], "outs": ["data/raw/dataset"]},
-    "train": {"cmd": "python train.py", "deps": ["data/raw/dataset", "train.py"], "params": ["train"], "outs": ["models/tinybert"]},
+    "train": {
+        "cmd": "python train.py",
+        "deps": ["data/raw/dataset", "train.py"],
+        "params": ["train", {"pyproject.toml": ["project.dependencies"]}],
+        "outs": ["models/tinybert"],
+    },
     "evaluate": {
         "cmd": "python evaluate.py",
         "deps": ["models/tinybert"],
         "outs": [{path: {"cache": False}} for path in ("metrics/evaluate.json", "metrics/predictions.csv")],
     },
 }
-BUDGETS = """[tool.budgets]
+BUDGETS = """[project]
+dependencies = ["scipy>=1.15", "torch==2.13.0"]
+
+[tool.budgets]
 significance = 0.05
 accuracy_drop = 0.03
 macro_f1_drop = 0.03
@@ -93,7 +102,10 @@ def write_lock(root: Path, dataset: str, checkpoint: int, model: str) -> None:
     for name, stage in STAGES.items():
         locked[name] = {"cmd": stage["cmd"], "deps": [entry(path) for path in stage["deps"]]}
         if "params" in stage:
-            locked[name]["params"] = {"params.yaml": {key: params[key] for key in stage["params"]}}
+            locked[name]["params"] = {"params.yaml": {name: params[name]}}
+        if name == "train":
+            dependencies = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+            locked[name]["params"]["pyproject.toml"] = {"project.dependencies": dependencies}
         locked[name]["outs"] = [entry(path if isinstance(path, str) else next(iter(path))) for path in stage["outs"]]
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": locked}, sort_keys=False))
 

@@ -26,6 +26,10 @@ def stale_by_params(root: Path) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(params))
 
 
+def stale_by_package(root: Path) -> None:
+    (root / "pyproject.toml").write_text((root / "pyproject.toml").read_text().replace("2.13.0", "2.14.0"))
+
+
 def stale_by_command(root: Path) -> None:
     (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text().replace("python train.py", "python train.py --fast"))
 
@@ -77,6 +81,7 @@ def stale_by_nonsense(root: Path) -> None:
     ("spoil", "what"),
     [
         (stale_by_params, "train: params.yaml: train.seed: 42 in the lock, 43 in the tree"),
+        (stale_by_package, "train: pyproject.toml: project.dependencies: ['torch==2.13.0'] in the lock, ['torch==2.14.0'] in the tree"),
         (stale_by_command, "train: changed command"),
         (stale_by_code, "train: changed deps: train.py: modified"),
         (stale_by_metrics, "evaluate: changed outs: metrics/evaluate.json: modified"),
@@ -99,6 +104,12 @@ def test_a_lock_that_does_not_match_the_tree_is_stale_and_says_where(tree: Path,
 def test_a_lock_matches_a_clone_without_cache_outputs_or_remote(tree: Path, tmp_path: Path) -> None:
     sh(tree, "git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     assert stale(tmp_path / "clone") == []
+
+
+def test_a_file_added_with_dvc_add_needs_no_entry(tree: Path) -> None:
+    (tree / "notes.txt").write_text("mine")
+    sh(tree, "dvc", "add", "--quiet", "notes.txt")
+    assert stale(tree) == []
 
 
 def test_the_lock_of_this_repository_can_be_read() -> None:

@@ -121,7 +121,21 @@ def test_the_base_is_where_the_branch_left_main(tree: Path) -> None:
     commit(tree)
     sh(tree, "git", "checkout", "--quiet", "change")
     assert heading(tree).startswith("## ▲ Better")
-    assert "`main`: where this branch left it" in markdown(tree)
+    assert ", where this branch left `main`." in markdown(tree)
+
+
+def test_a_base_without_common_history_is_itself_what_is_compared_with(tree: Path) -> None:
+    sh(tree, "git", "checkout", "--quiet", "--orphan", "other")
+    commit(tree, "another beginning")
+    assert "with no common history here (a shallow clone?): `main`." in markdown(tree)
+
+
+def test_a_base_that_is_only_on_the_remote_is_found(tree: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    sh(tree, "git", "clone", "--quiet", ".", str(clone))
+    sh(clone, "git", "checkout", "--quiet", "--detach")
+    sh(clone, "git", "branch", "--quiet", "-D", "main")
+    assert "which is `main`." in markdown(clone)
 
 
 def test_a_base_without_metrics_gives_no_verdict_and_the_rest(tmp_path: Path) -> None:
@@ -208,12 +222,15 @@ def test_nothing_of_a_strangers_names_and_texts_renders_links_or_pings(tmp_path:
 
 def test_a_change_of_budgets_and_packages_is_told(tree: Path) -> None:
     assert "### Packages" not in markdown(tree)
-    (tree / "requirements.lock").write_text("torch==2.1 \\\n    --hash=sha256:00\nruff==0.14.0\n")
-    (tree / "pyproject.toml").write_text((tree / "pyproject.toml").read_text().replace("ece = 0.08", "ece = 0.9"))
+    (tree / "requirements.lock").write_text("numpy==2.1 \\\n    --hash=sha256:00\nruff==0.14.0\n")
+    (tree / "pyproject.toml").write_text(
+        (tree / "pyproject.toml").read_text().replace("ece = 0.08", "ece = 0.9").replace("2.13.0", "2.14.0")
+    )
     text = markdown(tree)
     assert "**The change moves the budgets**" in text
     assert "| `ece` | `0.08` | `0.9` |" in text
-    assert "| `torch` | `absent` | `2.1` |" in text
+    assert "| `numpy` | `absent` | `2.1` |" in text
+    assert "| `torch` | `2.13.0` | `2.14.0` |" in text
 
 
 def test_a_report_over_the_limit_is_cut_at_a_section_and_says_so(tree: Path) -> None:
