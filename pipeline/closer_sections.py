@@ -21,7 +21,8 @@ def intents(findings: Findings) -> str:
     pairs = findings.match.pairs
     old_C, new_C = f1_changes(pairs)
     change_C = new_C - old_C
-    text = "### Intents\n\n"
+    each = float(np.median(np.unique(pairs.labels_N, return_counts=True)[1]))
+    text = f"### Intents\n\nThe median intent has {each:g} test queries: one of them is worth about {100 / each:.0f} points of its F1.\n\n"
     for title, sign in (("Winners", -1), ("Losers", 1)):
         order = [i for i in np.argsort(sign * change_C, kind="stable") if sign * change_C[i] < 0]
         rows = [[code(pairs.intents[i]), f"{100 * old_C[i]:.1f}", f"{100 * new_C[i]:.1f}", points(change_C[i], 1)] for i in order]
