@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def test_imports_point_one_way(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
 def test_only_stages_read_params(module: str) -> None:
-    assert "read_params(" not in Path(f"pipeline/{module}.py").read_text(encoding="utf-8")
+    ours = r"(?<!\.)read_params\("  # DVC has a method of that name
+    assert not re.search(ours, Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
 
 
 def test_metrics_predictions_and_plots_are_tracked_by_git_and_the_rest_by_dvc() -> None:
