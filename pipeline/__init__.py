@@ -3,5 +3,5 @@
     fetch -> prepare -> featurize -> teach -> train -> evaluate
 
 Stages (``python -m pipeline.<stage>``) import leaves; leaves import leaves; no stage imports a stage.
-Commands (``verify``, ``reference``, ``tables``) stand beside the stages and import leaves only.
+Commands (``verify``, ``reference``, ``report``, ``tables``) stand beside the stages and import leaves only.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pipeline.compose import compose
 from pipeline.params import Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-COMMANDS = {"clone", "compose", "reference", "tables", "verify"}
+COMMANDS = {"clone", "compose", "reference", "report", "tables", "verify"}
 LEAVES = {path.stem for path in Path("pipeline").glob("*.py")} - COMMANDS - set(PIPELINE) - {"__init__"}
 
 
@@ -78,7 +79,8 @@ def test_imports_point_one_way(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
 def test_only_stages_read_params(module: str) -> None:
-    assert "read_params(" not in Path(f"pipeline/{module}.py").read_text(encoding="utf-8")
+    ours = r"(?<!\.)read_params\("  # DVC has a method of that name
+    assert not re.search(ours, Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
 
 
 def test_metrics_predictions_and_plots_are_tracked_by_git_and_the_rest_by_dvc() -> None:

@@ -1,0 +1,369 @@
+"""Reports on real git repositories with hand-made runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clones import sh
+from markdown_it import MarkdownIt
+from small_runs import INTENTS, PARAMS, commit, labels, predict, write_run
+
+from pipeline import report
+from pipeline.errors import UserError
+from pipeline.report import compose, examine
+
+TRUTH = labels(200)
+BASE = predict(TRUTH, range(40))
+MINUS = "\N{MINUS SIGN}"
+HOSTILE = [
+    "<script>alert(1)</script> <img src=x onerror=alert(1)>",
+    "![picture](https://example.org/x.png) [link](https://example.org) www.example.org",
+    "a | cell, `code`, ``more``, \\| and \\",
+    "@octocat #1 octocat/repository#2 mail@example.org",
+    "<!-- tinybert-intents report -->",
+    "</details>\n\n# A heading\n- a list **bold** _emphasis_",
+    "left\u202eright\x1b[31m",
+]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository whose main has a run with 160 of 200 right, and whose working tree is that run."""
+    write_run(tmp_path, TRUTH, BASE)
+    commit(tmp_path)
+    return tmp_path
+
+
+def markdown(root: Path, most: int = 65_536) -> str:
+    return compose(examine(root, "main"), [], most)
+
+
+def heading(root: Path) -> str:
+    first, second = markdown(root).splitlines()[:2]
+    assert first == "<!-- tinybert-intents report -->"
+    return second
+
+
+def run_command(root: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The command's exit code."""
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "argv", ["report", *arguments])
+    try:
+        report.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_an_improvement_is_called_better(tree: Path) -> None:
+    write_run(tree, TRUTH, predict(TRUTH, range(12)), params=PARAMS | {"train": PARAMS["train"] | {"learning_rate": 0.002}})
+    text = markdown(tree)
+    assert heading(tree).startswith("## ▲ Better: accuracy +14.00, macro-F1 +1")
+    assert "| accuracy | 80.00 | 94.00 | +14.00 |" in text
+    assert "28 newly right, 0 newly wrong" in text
+    assert "| `train.learning_rate` | `0.001` | `0.002` |" in text
+    assert "| `train` | params `train.learning_rate` | `models/tinybert` |" in text
+    assert "| `evaluate` | reads `models/tinybert` | `metrics/evaluate.json`, `metrics/predictions.csv` |" in text
+    assert "Not run, or the same again: `fetch`." in text
+    assert "| `tinybert` | 80.00 → 94.00 |" in text
+    assert "None is broken." in text
+
+
+def test_a_regression_is_called_worse(tree: Path) -> None:
+    write_run(tree, TRUTH, predict(TRUTH, range(60)))
+    assert re.match(rf"## ▼ Worse: accuracy {MINUS}10.00, macro-F1 {MINUS}\d+.\d\d points; 2 budgets broken$", heading(tree))
+
+
+def test_a_difference_that_the_queries_cannot_tell_is_noise(tree: Path) -> None:
+    write_run(tree, TRUTH, predict(TRUTH, range(3, 42)))
+    assert heading(tree).startswith("## ≈ Within noise: accuracy +0.50")
+
+
+def test_a_difference_below_the_spread_of_seeds_is_noise_though_significant(tmp_path: Path) -> None:
+    truth = labels(2000)
+    write_run(tmp_path, truth, predict(truth, range(400)))
+    commit(tmp_path)
+    write_run(tmp_path, truth, predict(truth, range(420)))
+    found = examine(tmp_path, "main")
+    assert found.differences["accuracy"].p < 0.001
+    assert heading(tmp_path).startswith(f"## ≈ Within noise: accuracy {MINUS}1.00")
+    assert not any(check.broken for check in found.checks)
+
+
+def test_the_spread_of_seeds_is_measured_where_a_reference_run_has_several(tree: Path) -> None:
+    assert "0.50 points, declared in `pyproject.toml`, not measured: `made up for a test`" in markdown(tree)
+    models = '"models": {"tinybert": {"accuracy": {"std": 0.001}, "macro_f1": {"std": 0.002}}}'
+    folder = tree / "metrics/reference"
+    folder.mkdir()
+    (folder / "other.json").write_text(f'{{"seeds": [1, 2], "params": {{"fetch": {{"train": "other.csv"}}}}, {models}}}')
+    assert "not measured" in markdown(tree)
+    (folder / "this.json").write_text(f'{{"seeds": [1, 2, 3], "params": {{"fetch": {{"train": "mine.csv"}}}}, {models}}}')
+    text = markdown(tree)
+    assert "of 0.10 and 0.20 points, measured over 3 seeds: `metrics/reference/this.json`" in text
+    assert "0.28 (accuracy) and 0.55 (macro-F1)" in text  # 1.96 times the root of 2 times the spread
+
+
+def test_the_same_predictions_are_no_change(tree: Path) -> None:
+    assert heading(tree) == "## No change: every test query gets the same prediction"
+    assert "None ran: `dvc.lock` is the same." in markdown(tree)
+
+
+def test_the_base_is_where_the_branch_left_main(tree: Path) -> None:
+    sh(tree, "git", "checkout", "--quiet", "-b", "change")
+    write_run(tree, TRUTH, predict(TRUTH, range(12)))
+    commit(tree)
+    sh(tree, "git", "checkout", "--quiet", "main")
+    write_run(tree, TRUTH, TRUTH)  # main goes on, and is better than the change
+    commit(tree)
+    sh(tree, "git", "checkout", "--quiet", "change")
+    assert heading(tree).startswith("## ▲ Better")
+    assert ", where this branch left `main`." in markdown(tree)
+
+
+def test_a_base_without_common_history_is_itself_what_is_compared_with(tree: Path) -> None:
+    sh(tree, "git", "checkout", "--quiet", "--orphan", "other")
+    commit(tree, "another beginning")
+    assert "with no common history here (a shallow clone?): `main`." in markdown(tree)
+
+
+def test_a_base_that_is_only_on_the_remote_is_found(tree: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    sh(tree, "git", "clone", "--quiet", ".", str(clone))
+    sh(clone, "git", "checkout", "--quiet", "--detach")
+    sh(clone, "git", "branch", "--quiet", "-D", "main")
+    assert "which is `main`." in markdown(clone)
+
+
+def test_a_base_without_metrics_gives_no_verdict_and_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("empty")
+    commit(tmp_path)
+    write_run(tmp_path, TRUTH, BASE)
+    text = markdown(tmp_path)
+    assert heading(tmp_path) == "## No verdict: the figures cannot be paired"
+    assert "the base has no predictions that can be read (`metrics/predictions.csv`: `no such file`)" in text
+    assert "| `tinybert` | absent → 80.00 |" in text
+    assert "| `train` | new |" in text
+    assert not any(check.broken for check in examine(tmp_path, "main").checks)
+
+
+def test_other_labels_cannot_be_paired_and_are_named(tree: Path) -> None:
+    truth = labels(200, (*INTENTS[:4], "@everyone"))
+    write_run(tree, truth, truth)
+    text = markdown(tree)
+    assert "the labels are not the same: `terminate_account` only before; <code>&#64;everyone</code> only after" in text
+
+
+def test_another_test_set_cannot_be_paired(tree: Path) -> None:
+    write_run(tree, TRUTH, TRUTH, ids=[f"train.csv:{i + 152}" for i in range(200)])
+    assert "the test sets are not the same: of 200 queries before and 200 after, 50 are in both" in markdown(tree)
+
+
+def test_ids_of_another_dataset_are_not_trusted(tree: Path) -> None:
+    write_run(tree, TRUTH, TRUTH, dataset="2")
+    assert "the datasets are not known to be the same, so that an id may name another query" in markdown(tree)
+
+
+def test_rows_of_the_sample_are_paired_by_text_when_the_data_change(tmp_path: Path) -> None:
+    params = PARAMS | {"fetch": {"train": "data/sample/queries.csv", "test": "data/sample/queries.csv"}}
+    file = tmp_path / "data/sample/queries.csv"
+    file.parent.mkdir(parents=True)
+    rows = [f"our question number {i},{intent}" for i, intent in enumerate(TRUTH)]
+    file.write_text("\n".join(["text,intent", *rows]) + "\n")
+    write_run(tmp_path, TRUTH, BASE, params=params)
+    commit(tmp_path)
+    file.write_text("\n".join(["text,intent", f"a new one,{INTENTS[0]}", *rows]) + "\n")
+    write_run(tmp_path, [INTENTS[0], *TRUTH], [INTENTS[0], *predict(TRUTH, range(39))], params=params, dataset="2")
+    text = markdown(tmp_path)
+    assert "Paired on 200 test queries: 1 newly right, 0 newly wrong." in text
+    assert "0 before, 1 after" in text
+    assert "- `train.csv:42` `terminate_account`" not in text  # wrong before and after
+    assert f"- `train.csv:42` `{BASE[39]}` → `{TRUTH[39]}`: `our question number 39`" in text
+
+
+def test_texts_of_other_data_are_never_shown(tree: Path) -> None:
+    (tree / "data/sample").mkdir(parents=True)
+    (tree / "data/sample/queries.csv").write_text("text,intent\n" + "a private text,age_limit\n" * 300)
+    write_run(tree, TRUTH, TRUTH)
+    text = markdown(tree)
+    assert f"- `train.csv:2` `{BASE[0]}` → `{TRUTH[0]}`\n" in text
+    assert "private" not in text
+
+
+def test_nothing_of_a_strangers_names_and_texts_renders_links_or_pings(tmp_path: Path) -> None:
+    intents = tuple(sorted(HOSTILE))
+    truth = labels(210, intents)
+    params = PARAMS | {"fetch": {"train": "data/sample/queries.csv", "test": None}, "train": {HOSTILE[0]: HOSTILE[3]}}
+    file = tmp_path / "data/sample/queries.csv"
+    file.parent.mkdir(parents=True)
+    quoted = [f'"{text}"' for text in HOSTILE]
+    file.write_text("text,intent\n" + "".join(f"{quoted[i % 7]},x\n" for i in range(300)))
+    write_run(tmp_path, truth, predict(truth, range(40)), params=params, ids=[f"{text} {i}" for i, text in enumerate(truth)])
+    commit(tmp_path)
+    params["train"] = {HOSTILE[0]: HOSTILE[1], HOSTILE[5]: HOSTILE[5]}
+    write_run(tmp_path, truth, predict(truth, range(30, 80)), params=params, ids=[f"{text} {i}" for i, text in enumerate(truth)])
+    text = markdown(tmp_path)
+    assert text.count("<!--") == 1
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    outside = re.sub(r"<code>.*?</code>", "", page)
+    tags = {"p", "h2", "h3", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "em", "strong", "ul", "li", "code"}
+    assert set(re.findall(r"</?(\w+)", page)) <= tags
+    for mark in ("@", "http", "www.", "octocat", "heading", "script", "onerror", "bold", "`"):
+        assert mark not in outside
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert page.count("<details>") == page.count("</details>") == text.count("<details>")
+    widths = {row.count("<td>") for row in re.findall(r"<tr>.*?</tr>", page.split("<h3>Params</h3>")[1].split("<h3>")[0], re.DOTALL)}
+    assert widths == {0, 3}  # the header, then three cells a row
+
+
+def test_a_change_of_budgets_and_packages_is_told(tree: Path) -> None:
+    assert "### Packages" not in markdown(tree)
+    (tree / "requirements.lock").write_text("numpy==2.1 \\\n    --hash=sha256:00\nruff==0.14.0\n")
+    (tree / "pyproject.toml").write_text(
+        (tree / "pyproject.toml").read_text().replace("ece = 0.08", "ece = 0.9").replace("2.13.0", "2.14.0")
+    )
+    text = markdown(tree)
+    assert "**The change moves the budgets**" in text
+    assert "| `ece` | `0.08` | `0.9` |" in text
+    assert "| `numpy` | `absent` | `2.1` |" in text
+    assert "| `torch` | `2.13.0` | `2.14.0` |" in text
+
+
+def test_a_report_over_the_limit_is_cut_at_a_section_and_says_so(tree: Path) -> None:
+    write_run(tree, TRUTH, TRUTH)
+    whole = markdown(tree)
+    cut = markdown(tree, len(whole) - 1)
+    assert len(cut) < len(whole)
+    assert whole.startswith(cut[: cut.rindex("\n*Cut at")].rstrip())
+    assert "*Cut at" not in whole
+    small = markdown(tree, 4_000)
+    assert len(small) <= 4_000
+    assert "left out: " in small
+    assert "### Queries" not in small
+    assert small.count("<details>") == small.count("</details>")
+
+
+def test_long_lists_are_capped_and_counted(tree: Path) -> None:
+    write_run(tree, TRUTH, predict(TRUTH, range(40, 120)))
+    text = markdown(tree)
+    assert "<summary>80 newly wrong (intent → predicted now)</summary>" in text
+    assert "The first 50 of 80." in text
+
+
+def test_a_file_that_cannot_be_read_is_named(tree: Path) -> None:
+    (tree / "metrics/predictions.csv").write_text("id,label,predicted\na,x,x\na,x,x\n")
+    assert "the working tree has no predictions that can be read (`metrics/predictions.csv`: `an id occurs twice`)" in markdown(tree)
+    (tree / "metrics/predictions.csv").write_bytes(b"\xff\xfe")
+    (tree / "params.yaml").write_text("a: [")
+    assert "| after | `params.yaml` |" in markdown(tree)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"wrong": range(60)}, "accuracy fell significantly and beyond the noise floor: 0.8000 -> 0.7000"),
+        ({"wrong": [*range(6, 40), *range(100, 114)]}, "accuracy fell by more than is tolerated: 0.8000 -> 0.7600"),
+        ({"ece": 0.081}, "tinybert: ece is 0.0810, pyproject.toml tool.budgets.ece allows 0.08"),
+        ({"parameters": 15_000_001}, "tinybert: parameters is 15,000,001"),
+        ({"checkpoint": 60_000_001}, "tinybert: checkpoint_bytes is 60,000,001"),
+        ({"ece": float("nan")}, "metrics/evaluate.json: tinybert.ece: "),
+    ],
+)
+def test_a_broken_budget_fails_the_gate_with_a_line(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: dict[str, Any], line: str
+) -> None:
+    write_run(tree, TRUTH, predict(TRUTH, change.pop("wrong", range(40))), **change)
+    assert run_command(tree, monkeypatch) == 0
+    assert capsys.readouterr().err == ""
+    assert run_command(tree, monkeypatch, "--fail-on-regression") == 1
+    printed = capsys.readouterr()
+    assert f"error: {line}" in printed.err
+    assert all(row.startswith("error: ") for row in printed.err.splitlines())
+    assert "budget" in printed.out.splitlines()[1]
+
+
+def test_the_macro_f1_budget_can_break_alone(tmp_path: Path) -> None:
+    truth = ["age_limit"] * 200 + ["change_pin"] * 4
+    write_run(tmp_path, truth, truth)
+    commit(tmp_path)
+    write_run(tmp_path, truth, predict(truth, [200, 201]))
+    broken = [check.name for check in examine(tmp_path, "main").checks if check.broken]
+    assert broken == ["macro_f1_drop"]
+
+
+def test_a_change_within_all_budgets_passes_the_gate(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tree, TRUTH, predict(TRUTH, range(2, 43)))
+    assert run_command(tree, monkeypatch, "--fail-on-regression") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_lock_that_does_not_match_the_tree_fails_the_gate(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "params.yaml").write_text((tree / "params.yaml").read_text().replace("seed: 42", "seed: 43"))
+    (tree / "train.py").write_text("print()\n")
+    assert run_command(tree, monkeypatch, "--fail-on-regression") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: dvc.lock: train: ")
+    assert "(and 1 more): it does not match the tree: run `make repro` and commit dvc.lock" in printed.err
+    assert "- `train: params.yaml: train.seed: 42 in the lock, 43 in the tree`" in printed.out
+    assert "- `train: changed deps: train.py: modified`" in printed.out
+
+
+def test_the_command_prints_and_writes_the_same_report_and_pictures_of_the_same_bytes(tree: Path) -> None:
+    write_run(tree, TRUTH, TRUTH)
+    for folder in ("plots/train", "plots/evaluate"):
+        (tree / folder).mkdir(parents=True)
+    (tree / "plots/train/loss.tsv").write_text("step\tloss\n1\t2.5\n2\t1.5\n")
+    (tree / "plots/evaluate/reliability.csv").write_text("queries,confidence,accuracy\n20,0.5,0.6\n180,0.9,1\n")
+    command = [sys.executable, "-m", "pipeline.report", "--output"]
+    variables = {"PYTHONPATH": str(Path().resolve())}
+    printed = sh(tree, *command, "build/one", "--fail-on-regression", variables=variables)
+    sh(tree, *command, "build/two", variables=variables)
+    written = {path.name: path.read_bytes() for path in (tree / "build/one").iterdir()}
+    assert set(written) == {"report.md", "f1_change.png", "reliability.png", "curves.png"}
+    assert printed == written["report.md"].decode()
+    assert written == {path.name: path.read_bytes() for path in (tree / "build/two").iterdir()}
+    assert "Beside this report: `f1_change.png`, `reliability.png`, `curves.png`." in printed
+    assert "](" not in printed
+
+
+def test_hostile_names_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = labels(100, ("$x^$", "意図", "a" * 500, "%s\\n", "$\\frac{$"))
+    write_run(tmp_path, truth, predict(truth, range(40)))
+    commit(tmp_path)
+    write_run(tmp_path, truth, truth)
+    assert run_command(tmp_path, monkeypatch, "--output", "out") == 0
+    assert (tmp_path / "out/f1_change.png").exists()
+
+
+def test_what_a_user_can_mend_is_one_line(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, message in (
+        (["--base", "nowhere"], "--base nowhere: no such revision here: `git fetch origin nowhere`"),
+        (["--base=--all"], "--base --all: no such revision"),
+        (["--max-characters", "10"], "--max-characters 10: at least 4000"),
+    ):
+        with pytest.raises(UserError, match=re.escape(message)):
+            run_command(tree, monkeypatch, *arguments)
+    for text, message in (
+        ("", "[tool.budgets] is missing"),
+        ("[tool.budgets]\nece = 0.1\n", "tool.budgets.significance: Field required"),
+        ((tree / "pyproject.toml").read_text().replace("0.08", '"low"'), "tool.budgets.ece: Input should be a valid number, got 'low'"),
+        ((tree / "pyproject.toml").read_text() + "ecee = 1\n", "tool.budgets.ecee: Extra inputs are not permitted"),
+        ("[tool", "pyproject.toml: "),
+    ):
+        (tree / "pyproject.toml").write_text(text)
+        with pytest.raises(UserError, match=re.escape(message)):
+            examine(tree, "main")
+
+
+def test_outside_a_repository_it_is_one_line(tmp_path: Path) -> None:
+    write_run(tmp_path, TRUTH, BASE)
+    with pytest.raises(UserError, match="git rev-parse"):
+        examine(tmp_path, "main")
