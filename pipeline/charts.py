@@ -16,7 +16,14 @@ from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 plt.rcParams.update(
-    {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#edf2f7", "axes.axisbelow": True}
+    {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#edf2f7",
+        "axes.axisbelow": True,
+        "text.parse_math": False,  # an intent may be called $100
+    }
 )
 
 Rows = list[dict[str, str]]
