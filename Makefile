@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint verify banking77 params docs lock kill-test remote push pull clean
+.PHONY: help install repro test lint verify banking77 params docs lock kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -72,6 +72,9 @@ push: install ## send checkpoints, data and the run cache to the bucket, and che
 pull: install ## bring checkpoints and data of this commit from the bucket
 	@python -m pipeline.remote check --read-only
 	dvc pull
+
+resolve-lock: install ## after a merge with conflicts: make anew what the pipeline makes, dvc.lock first
+	@python -m pipeline.resolve_lock
 
 clean: ## remove what can be made again (not .venv, not the DVC cache)
 	rm -rf build dvc_plots .mypy_cache .pytest_cache .ruff_cache
