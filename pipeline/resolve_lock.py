@@ -32,7 +32,7 @@ LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
 BASE, OURS, THEIRS = 1, 2, 3  # git's stages of a file in conflict
 MERGED_HEADS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
 
-Conflict = dict[int, str]  # stage -> text; a side that has no such file is absent
+Conflict = dict[int, bytes]  # stage -> content; a side that has no such file is absent
 
 
 def read_conflicts() -> dict[str, Conflict]:
@@ -41,8 +41,8 @@ def read_conflicts() -> dict[str, Conflict]:
     for line in filter(None, git(HERE, "ls-files", "--unmerged", "-z").split("\0")):
         entry, path = line.split("\t")
         _, blob, stage = entry.split()
-        content = subprocess.run(["git", "cat-file", "blob", blob], capture_output=True, check=True).stdout
-        found.setdefault(path, {})[int(stage)] = content.decode(errors="replace")
+        done = subprocess.run(["git", "cat-file", "blob", blob], capture_output=True, check=True)
+        found.setdefault(path, {})[int(stage)] = done.stdout
     return found
 
 
@@ -71,7 +71,7 @@ def merge_document(conflict: Conflict) -> str | None:
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch) / str(stage) for stage in (OURS, BASE, THEIRS)]
         for path in paths:
-            path.write_text(BLOCK.sub(r"\1\3", conflict.get(int(path.name), "")), encoding="utf-8")
+            path.write_text(BLOCK.sub(r"\1\3", conflict.get(int(path.name), b"").decode()), encoding="utf-8")
         done = subprocess.run(["git", "merge-file", "-p", *map(str, paths)], capture_output=True, text=True, check=False)
     return None if done.returncode else done.stdout
 
@@ -87,7 +87,7 @@ def edited_by_hand(conflict: Conflict) -> str | None:
                 tar.extractall(scratch, filter="data")
             composed = Path(scratch) / PARAMS_FILE
             compose([], composed, Path(scratch) / CONFIGS)
-            if composed.read_text(encoding="utf-8") != conflict.get(stage):
+            if composed.read_bytes() != conflict.get(stage):
                 return commit
     return None
 
@@ -117,7 +117,7 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
             )
         compose([], PARAMS_FILE)
     if lock := conflicts.get(str(LOCK)):
-        sides = [yaml.safe_load(lock.get(stage, "")) or {} for stage in (BASE, OURS, THEIRS)]
+        sides = [yaml.safe_load(lock.get(stage, b"")) or {} for stage in (BASE, OURS, THEIRS)]
         dump_yaml(str(LOCK), merge_locks(*sides))
     for path in by_stages:
         _take(Path(path), conflicts[path])
@@ -127,9 +127,8 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
 
 
 def _take(path: Path, conflict: Conflict) -> None:
-    text = conflict.get(OURS, conflict.get(THEIRS))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text or "", encoding="utf-8")
+    path.write_bytes(conflict.get(OURS) or conflict.get(THEIRS, b""))
 
 
 def _yours(paths: list[str]) -> str:

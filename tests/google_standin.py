@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -84,16 +85,14 @@ def refuse(mode: str) -> Iterator[Google]:
         google.server_close()
 
 
+@cache
+def private_key() -> str:
+    """Made once: it takes a while."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
 def write_key(path: Path, token_url: str) -> None:
     """A service account's key file, whose tokens come from the stand-in."""
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    key = {
-        "type": "service_account",
-        "project_id": "toys",
-        "client_email": ACCOUNT,
-        "private_key": private.decode(),
-        "token_uri": token_url,
-    }
+    key = {"type": "service_account", "project_id": "toys", "client_email": ACCOUNT, "private_key": private_key(), "token_uri": token_url}
     path.write_text(json.dumps(key))

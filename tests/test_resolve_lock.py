@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import yaml
 from clones import sh, stages_run
 from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_commit
 
-from pipeline.resolve_lock import made_by_stages, merge_document, merge_locks
+from pipeline.errors import UserError
+from pipeline.resolve_lock import made_by_stages, merge_document, merge_locks, prepare, read_conflicts
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def commit_and_check(folder: Path) -> None:
 
 def test_a_merge_ends_with_the_run_of_the_merged_params_that_verify_confirms(toy: Path) -> None:
     sh(toy, "git", "merge", "digits", code=1)
-    made = {"metrics/evaluate.json", "metrics/predictions.csv", "plots/evaluate/points.csv"}
+    made = {"metrics/evaluate.json", "metrics/predictions.csv", "plots/evaluate/points.csv", "plots/evaluate/points.png"}
     assert in_conflict(toy) == made | {"dvc.lock", "params.yaml", "README.md"}
     output = sh(toy, "make", "resolve-lock", variables={"PYTHONPATH": str(Path.cwd())})
     assert stages_run(output) == ["evaluate"]
@@ -114,11 +116,9 @@ def test_files_written_by_hand_come_first(toy: Path) -> None:
         run_and_commit(toy, branch)
     sh(toy, "git", "merge", "one", code=1)
     before = sh(toy, "git", "status", "--porcelain"), (toy / "README.md").read_text()
-    line = ours(toy, "resolve_lock", code=1)
-    assert line == (
-        "error: README.md, configs/config.yaml: in conflict, and written by hand: solve, `git add README.md configs/config.yaml`, "
-        "then run this again\n"
-    )
+    solve = "solve, `git add README.md configs/config.yaml`, then run this again"
+    with chdir(toy), pytest.raises(UserError, match=f"^README.md, configs/config.yaml: in conflict, and written by hand: {solve}$"):
+        prepare(read_conflicts())
     assert (sh(toy, "git", "status", "--porcelain"), (toy / "README.md").read_text()) == before
     sh(toy, "git", "checkout", "--ours", "README.md", "configs/config.yaml")
     sh(toy, "git", "add", "README.md", "configs/config.yaml")
@@ -165,6 +165,12 @@ def test_without_a_conflict_it_is_a_run(toy: Path) -> None:
     assert sh(toy, "git", "status", "--porcelain") == ""
 
 
+def test_git_never_merges_what_the_pipeline_makes_line_by_line() -> None:
+    made = made_by_stages(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))) | {"dvc.lock", "params.yaml"}
+    files = [name for path in made for name in ([path] if Path(path).suffix else [f"{path}/a.csv", f"{path}/a.png"])]
+    assert set(sh(Path(), "git", "check-attr", "merge", *files).splitlines()) == {f"{name}: merge: unset" for name in files}
+
+
 def lock(**stages: int) -> dict[str, object]:
     return {"schema": "2.0", "stages": stages}
 
@@ -183,6 +189,6 @@ def test_only_what_git_tracks_of_the_outputs_is_made_anew() -> None:
 
 def test_tables_in_a_document_never_conflict_and_sentences_do() -> None:
     page = "{0}\n\n\n<!-- generated: results -->\n{1}\n<!-- end -->\n\n\n{2}\n"
-    versions = {1: page.format("a", "1", "b"), 2: page.format("A", "2", "b"), 3: page.format("a", "3", "B")}
+    versions = {1: page.format("a", "1", "b").encode(), 2: page.format("A", "2", "b").encode(), 3: page.format("a", "3", "B").encode()}
     assert merge_document(versions) == "A\n\n\n<!-- generated: results -->\n<!-- end -->\n\n\nB\n"
-    assert merge_document(versions | {3: page.format("other", "3", "b")}) is None
+    assert merge_document(versions | {3: page.format("other", "3", "b").encode()}) is None

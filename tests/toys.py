@@ -47,6 +47,7 @@ Path("metrics/evaluate.json").write_text(json.dumps({"tinybert": figures | {"ece
 Path("metrics/predictions.csv").write_text(f"id,confidence\\n1,{score}\\n")
 Path("plots/evaluate").mkdir(parents=True, exist_ok=True)
 Path("plots/evaluate/points.csv").write_text(f"x,y\\n1,{score}\\n")
+Path("plots/evaluate/points.png").write_bytes(bytes([255, 0, round(200 * score)]))
 """,
 }
 # DVC's run cache leaves out a stage that has an uncached output which is neither a metric nor a plot
