@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 params docs lock kill-test clean
+.PHONY: help install repro report test lint verify banking77 params docs lock kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -60,6 +60,24 @@ lock: install ## resolve requirements.lock anew from pyproject.toml
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes
 	pytest tests/test_faults.py --kills 20 -k kill
+
+remote: install ## keep checkpoints and data in your bucket: make remote BUCKET=gs://NAME/FOLDER
+	@[[ -n "$(BUCKET)" ]] || { echo "error: BUCKET: give the address of your bucket: make remote BUCKET=gs://NAME/FOLDER"; exit 1; }
+	dvc remote modify storage url "$(BUCKET)"
+	dvc remote default storage
+	@python -m pipeline.remote check
+
+push: install ## send checkpoints, data and the run cache to the bucket, and check that dvc.lock's objects are there
+	@python -m pipeline.remote check
+	dvc push --run-cache
+	@python -m pipeline.remote verify
+
+pull: install ## bring checkpoints and data of this commit from the bucket
+	@python -m pipeline.remote check --read-only
+	dvc pull
+
+resolve-lock: install ## after a merge with conflicts: make anew what the pipeline makes, dvc.lock first
+	@python -m pipeline.resolve_lock
 
 clean: ## remove what can be made again (not .venv, not the DVC cache)
 	rm -rf build dvc_plots .mypy_cache .pytest_cache .ruff_cache

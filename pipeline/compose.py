@@ -18,16 +18,16 @@ from pipeline.params import PARAMS_FILE
 CONFIGS = Path("configs")
 
 
-def compose(overrides: list[str], output: Path) -> None:
-    """Writes the composition of the defaults and ``overrides`` (Hydra's grammar) to ``output``.
+def compose(overrides: list[str], output: Path, configs: Path = CONFIGS) -> None:
+    """Writes the composition of the defaults in ``configs`` and ``overrides`` (Hydra's grammar) to ``output``.
 
     Raises:
         UserError: an override names no group, choice or key.
     """
     try:
-        compose_and_dump(output, str(CONFIGS.resolve()), None, "config", "", overrides)
+        compose_and_dump(output, str(configs.resolve()), None, "config", "", overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"{CONFIGS}: {' '.join(overrides)}: {error}") from None
+        raise UserError(f"{configs}: {' '.join(overrides)}: {error}") from None
 
 
 def main() -> None:

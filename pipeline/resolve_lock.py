@@ -1,0 +1,162 @@
+"""Ends a merge of two branches that both ran the pipeline: makes anew what it makes, and leaves the commit to you.
+
+Run     python -m pipeline.resolve_lock [--pull]     after `git merge` (rebase, cherry-pick) has stopped at conflicts
+
+Conflicts in files written by hand come first, and are yours. For the rest no side is right: the merged code and params are a run of
+their own. So the lock takes each stage from the branch that changed it, ``dvc repro`` runs what then does not fit (and what the run cache
+does not have), and params.yaml and the documents' tables are generated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.utils.serialize import dump_yaml
+
+from pipeline.clone import git, run
+from pipeline.compose import CONFIGS, compose
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.params import PARAMS_FILE
+from pipeline.tables import BLOCK, DOCUMENTS, render
+
+HERE = Path()
+LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
+BASE, OURS, THEIRS = 1, 2, 3  # git's stages of a file in conflict
+MERGED_HEADS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
+
+Conflict = dict[int, bytes]  # stage -> content; a side that has no such file is absent
+
+
+def read_conflicts() -> dict[str, Conflict]:
+    """The files in conflict with their three versions, as git's index has them."""
+    found: dict[str, Conflict] = {}
+    for line in filter(None, git(HERE, "ls-files", "--unmerged", "-z").split("\0")):
+        entry, path = line.split("\t")
+        _, blob, stage = entry.split()
+        done = subprocess.run(["git", "cat-file", "blob", blob], capture_output=True, check=True)
+        found.setdefault(path, {})[int(stage)] = done.stdout
+    return found
+
+
+def made_by_stages(pipeline: dict[str, Any]) -> set[str]:
+    """Paths that stages write and git tracks, from dvc.yaml."""
+    outs = [out for stage in pipeline["stages"].values() for key in ("outs", "metrics", "plots") for out in stage.get(key, [])]
+    return {path for out in outs if isinstance(out, dict) for path, flags in out.items() if flags.get("cache") is False}
+
+
+def merge_locks(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Takes each stage of a lock file from the side that changed it; ours where both did, so that it is run again.
+
+    A stage is never put together from both sides: its hashes are those of one run.
+    """
+    before, left, right = (lock.get("stages", {}) for lock in (base, ours, theirs))
+    merged = {}
+    for name in left | right:
+        side = right if left.get(name) == before.get(name) else left
+        if name in side:
+            merged[name] = side[name]
+    return ours | {"stages": merged}
+
+
+def merge_document(conflict: Conflict) -> str | None:
+    """Merges what is written by hand in a document, generated blocks emptied; None when that conflicts."""
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = [Path(scratch) / str(stage) for stage in (OURS, BASE, THEIRS)]
+        for path in paths:
+            path.write_text(BLOCK.sub(r"\1\3", conflict.get(int(path.name), b"").decode()), encoding="utf-8")
+        done = subprocess.run(["git", "merge-file", "-p", *map(str, paths)], capture_output=True, text=True, check=False)
+    return None if done.returncode else done.stdout
+
+
+def edited_by_hand(conflict: Conflict) -> str | None:
+    """The commit whose params.yaml is not what its configs compose to, if any."""
+    for stage, commit in ((OURS, "HEAD"), (THEIRS, _merged_head())):
+        with tempfile.TemporaryDirectory() as scratch:
+            archive = subprocess.run(["git", "archive", commit, str(CONFIGS)], capture_output=True, check=False)
+            if archive.returncode:
+                return commit
+            with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+                tar.extractall(scratch, filter="data")
+            composed = Path(scratch) / PARAMS_FILE
+            compose([], composed, Path(scratch) / CONFIGS)
+            if composed.read_bytes() != conflict.get(stage):
+                return commit
+    return None
+
+
+def prepare(conflicts: dict[str, Conflict]) -> set[str]:
+    """Puts generated files in conflict into a state that ``dvc repro`` can start from.
+
+    Returns:
+        The paths that the pipeline makes, to stage when it has run.
+
+    Raises:
+        UserError: a file written by hand is in conflict. Nothing has been changed then.
+    """
+    if PIPELINE.name in conflicts:
+        raise UserError(_yours([PIPELINE.name]))
+    made = made_by_stages(yaml.safe_load(PIPELINE.read_text(encoding="utf-8")))
+    documents = {path: merge_document(conflicts[path]) for path in map(str, DOCUMENTS) if path in conflicts}
+    by_stages = [path for path in conflicts if any(Path(path).is_relative_to(out) for out in made)]
+    generated = {str(LOCK), str(PARAMS_FILE), *by_stages, *(path for path, text in documents.items() if text is not None)}
+    if by_hand := sorted(conflicts.keys() - generated):
+        raise UserError(_yours(by_hand))
+    if str(PARAMS_FILE) in conflicts:
+        if commit := edited_by_hand(conflicts[str(PARAMS_FILE)]):
+            raise UserError(
+                f"{PARAMS_FILE}: in conflict, and in {commit} not what configs/ compose to: bring its values into configs/, "
+                f"`git add configs`, run `make params`, `git add {PARAMS_FILE}`, then run this again"
+            )
+        compose([], PARAMS_FILE)
+    if lock := conflicts.get(str(LOCK)):
+        sides = [yaml.safe_load(lock.get(stage, b"")) or {} for stage in (BASE, OURS, THEIRS)]
+        dump_yaml(str(LOCK), merge_locks(*sides))
+    for path in by_stages:
+        _take(Path(path), conflicts[path])
+    for path, text in documents.items():
+        Path(path).write_text(text or "", encoding="utf-8")
+    return made
+
+
+def _take(path: Path, conflict: Conflict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(conflict.get(OURS) or conflict.get(THEIRS, b""))
+
+
+def _yours(paths: list[str]) -> str:
+    return f"{', '.join(paths)}: in conflict, and written by hand: solve, `git add {' '.join(paths)}`, then run this again"
+
+
+def _merged_head() -> str:
+    for name in MERGED_HEADS:
+        if subprocess.run(["git", "rev-parse", "--quiet", "--verify", name], capture_output=True, check=False).returncode == 0:
+            return name
+    raise UserError("git: there are conflicts, but of no merge, rebase or cherry-pick: solve them by hand")
+
+
+def main() -> None:
+    """Resolves, runs, stages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pull", action="store_true", help="bring from the remote what it has, instead of running it")
+    command = ["dvc", "repro", *(["--pull"] if parser.parse_args().pull else [])]
+    conflicts = read_conflicts()
+    made = prepare(conflicts)
+    print(f"in conflict, and made anew: {', '.join(sorted(conflicts)) or 'nothing'}", flush=True)
+    ran = [match[1] for line in run(HERE, *command) if (match := re.match(r"Running stage '(.+)'", line))]
+    documents = [path for path in DOCUMENTS if path.exists()]
+    for path in documents:
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+    git(HERE, "add", "--all", "--", str(LOCK), str(PARAMS_FILE), *sorted(made), *map(str, documents))
+    print(f"resolved; stages that ran: {', '.join(ran) or 'none'}. Now look at `git diff --cached HEAD` and `git commit`")
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,98 @@
+"""A stand-in for Google's token service and Cloud Storage on 127.0.0.1, as they refuse: the emulator lets everybody in."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+TOKEN = "a-token-of-the-stand-in"
+ACCOUNT = "ci@example.org"
+REFUSALS = {
+    "unauthorized": (401, "Invalid Credentials"),
+    "forbidden": (403, f"{ACCOUNT} does not have storage.objects.list access to the Google Cloud Storage bucket."),
+    "no bucket": (404, "The specified bucket does not exist."),
+    "busy": (503, "We encountered an internal error. Please try again."),
+}
+
+
+class Google(ThreadingHTTPServer):
+    """Hands out tokens and refuses in one way: ``mode``, a key of REFUSALS, "revoked" or "reader" (may read, not write)."""
+
+    daemon_threads = True
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.mode = mode
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Google
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.mode == "revoked":
+            self.send(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
+        else:
+            self.send(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+
+    def do_GET(self) -> None:
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.refuse(401, "Anonymous caller does not have storage.objects.list access to the Google Cloud Storage bucket.")
+        elif self.server.mode in REFUSALS:
+            self.refuse(*REFUSALS[self.server.mode])
+        elif self.path.split("?")[0].endswith("/iam/testPermissions"):
+            asked = parse_qs(urlsplit(self.path).query)["permissions"]
+            self.send(200, {"permissions": [right for right in asked if right.endswith((".get", ".list"))]})
+        else:
+            self.send(200, {"items": []})
+
+    def refuse(self, code: int, message: str) -> None:
+        self.send(code, {"error": {"code": code, "message": message, "errors": [{"domain": "global", "message": message}]}})
+
+    def send(self, code: int, value: object) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(code)
+        for name, text in (("Content-Type", "application/json"), ("Content-Length", str(len(content)))):
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def refuse(mode: str) -> Iterator[Google]:
+    google = Google(mode)
+    threading.Thread(target=google.serve_forever, daemon=True).start()
+    try:
+        yield google
+    finally:
+        google.shutdown()
+        google.server_close()
+
+
+@cache
+def private_key() -> str:
+    """Made once: it takes a while."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+def write_key(path: Path, token_url: str) -> None:
+    """A service account's key file, whose tokens come from the stand-in."""
+    key = {"type": "service_account", "project_id": "toys", "client_email": ACCOUNT, "private_key": private_key(), "token_uri": token_url}
+    path.write_text(json.dumps(key))

@@ -1,0 +1,194 @@
+"""Two branches that both ran the pipeline: real merges in a toy repository."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+import yaml
+from clones import sh, stages_run
+from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_commit
+
+from pipeline.errors import UserError
+from pipeline.resolve_lock import made_by_stages, merge_document, merge_locks, prepare, read_conflicts
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Branches, each with its run committed: ``scale`` and ``digits`` change a param, ``code`` changes a script."""
+    folder = tmp_path_factory.mktemp("base") / "toy"
+    make_toy(folder)
+    for branch, key, value in (("digits", "evaluate.digits", 1), ("scale", "train.scale", 3)):
+        branch_off(folder, branch)
+        configure(folder, key, value)
+        run_and_commit(folder, branch)
+    return folder
+
+
+@pytest.fixture
+def toy(base: Path, tmp_path: Path) -> Path:
+    """A copy, with ``scale`` checked out."""
+    shutil.copytree(base, tmp_path / "toy")
+    return tmp_path / "toy"
+
+
+def branch_off(folder: Path, branch: str) -> None:
+    sh(folder, "git", "checkout", "--quiet", "-b", branch, "main")
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def in_conflict(folder: Path) -> set[str]:
+    return set(sh(folder, "git", "diff", "--name-only", "--diff-filter=U").split())
+
+
+def commit_and_check(folder: Path) -> None:
+    """The merge can be committed, and its lock holds."""
+    assert in_conflict(folder) == set()
+    sh(folder, "git", "commit", "--quiet", "--no-edit")
+    assert sh(folder, "git", "status", "--porcelain") == ""
+    assert clean(folder)
+
+
+def test_a_merge_ends_with_the_run_of_the_merged_params_that_verify_confirms(toy: Path) -> None:
+    sh(toy, "git", "merge", "digits", code=1)
+    made = {"metrics/evaluate.json", "metrics/predictions.csv", "plots/evaluate/points.csv", "plots/evaluate/points.png"}
+    assert in_conflict(toy) == made | {"dvc.lock", "params.yaml", "README.md"}
+    output = sh(toy, "make", "resolve-lock", variables={"PYTHONPATH": str(Path.cwd())})
+    assert stages_run(output) == ["evaluate"]
+    assert "stages that ran: evaluate." in output
+    params = yaml.safe_load((toy / "params.yaml").read_text())
+    assert (params["train"]["scale"], params["evaluate"]["digits"]) == (3, 1)
+    assert accuracy(toy) == 0.3
+    assert "30.0 [30.0, 30.0]" in (toy / "README.md").read_text()
+    commit_and_check(toy)
+    assert "verified: all 6 outputs are bit-identical" in ours(toy, "verify")
+
+
+def test_what_the_run_cache_has_is_not_run_again(toy: Path) -> None:
+    branch_off(toy, "both")
+    configure(toy, "train.scale", 3)
+    configure(toy, "evaluate.digits", 1)
+    reproduce(toy)
+    sh(toy, "git", "checkout", "--quiet", "--force", "scale")
+    sh(toy, "git", "merge", "digits", code=1)
+    output = ours(toy, "resolve_lock")
+    assert stages_run(output) == []
+    assert accuracy(toy) == 0.3
+    commit_and_check(toy)
+
+
+def test_stages_come_from_the_branch_that_changed_them_and_a_rebase_is_as_good_as_a_merge(toy: Path) -> None:
+    branch_off(toy, "files")
+    configure(toy, "prepare.files", 5)
+    run_and_commit(toy, "files")
+    sh(toy, "git", "rebase", "scale", code=1)
+    output = ours(toy, "resolve_lock")
+    assert stages_run(output) == ["train", "evaluate"]
+    assert accuracy(toy) == 0.305
+    sh(toy, "git", "-c", "core.editor=true", "rebase", "--continue")
+    assert clean(toy)
+
+
+def test_a_stage_that_ran_on_neither_branch_as_merged_runs_though_its_outputs_do_not_conflict(toy: Path) -> None:
+    branch_off(toy, "code")
+    replace(toy / "stages/train.py", "files = ", "# the same result by other code\nfiles = ")
+    run_and_commit(toy, "code")
+    sh(toy, "git", "checkout", "--quiet", "scale")
+    sh(toy, "git", "merge", "code", code=1)
+    assert in_conflict(toy) == {"dvc.lock"}
+    assert stages_run(ours(toy, "resolve_lock")) == ["train"]
+    commit_and_check(toy)
+
+
+def test_files_written_by_hand_come_first(toy: Path) -> None:
+    for branch, words in (("one", "a word"), ("two", "another word")):
+        branch_off(toy, branch)
+        replace(toy / "README.md", "First words.", f"First {words}.")
+        configure(toy, "train.bias", len(words))
+        run_and_commit(toy, branch)
+    sh(toy, "git", "merge", "one", code=1)
+    before = sh(toy, "git", "status", "--porcelain"), (toy / "README.md").read_text()
+    solve = "solve, `git add README.md configs/config.yaml`, then run this again"
+    with chdir(toy), pytest.raises(UserError, match=f"^README.md, configs/config.yaml: in conflict, and written by hand: {solve}$"):
+        prepare(read_conflicts())
+    assert (sh(toy, "git", "status", "--porcelain"), (toy / "README.md").read_text()) == before
+    sh(toy, "git", "checkout", "--ours", "README.md", "configs/config.yaml")
+    sh(toy, "git", "add", "README.md", "configs/config.yaml")
+    assert stages_run(ours(toy, "resolve_lock")) == []  # the merge is our side: its lock holds
+    commit_and_check(toy)
+
+
+def test_params_edited_by_hand_are_not_overwritten(toy: Path) -> None:
+    branch_off(toy, "edited")
+    replace(toy / "params.yaml", "bias: 0", "bias: 7")
+    run_and_commit(toy, "edited")
+    sh(toy, "git", "checkout", "--quiet", "scale")
+    sh(toy, "git", "merge", "edited", code=1)
+    line = ours(toy, "resolve_lock", code=1)
+    assert line.startswith(
+        "error: params.yaml: in conflict, and in MERGE_HEAD not what configs/ compose to: bring its values into configs/"
+    )
+    configure(toy, "train.bias", 7)
+    sh(toy, "git", "add", "configs", "params.yaml")
+    ours(toy, "resolve_lock")
+    assert accuracy(toy) == 0.374
+    sh(toy, "git", "commit", "--quiet", "--no-edit")
+
+
+def test_a_stage_that_fails_leaves_the_conflict_to_be_resolved_once_it_is_mended(toy: Path) -> None:
+    guard = "params['digits'] == 3 or sys.exit('error: digits')"
+    branch_off(toy, "broken")
+    replace(toy / "stages/evaluate.py", "score = ", f"{guard}\nscore = ")
+    run_and_commit(toy, "broken")
+    sh(toy, "git", "merge", "digits", code=1)
+    output = ours(toy, "resolve_lock", code=1)
+    assert re.search(r"\nerror: \.: dvc repro: exit code \d+: see the lines above\n$", output)
+    assert "dvc.lock" in in_conflict(toy)
+    replace(toy / "stages/evaluate.py", guard, "")
+    ours(toy, "resolve_lock")
+    sh(toy, "git", "add", "stages")
+    commit_and_check(toy)
+
+
+def test_without_a_conflict_it_is_a_run(toy: Path) -> None:
+    output = ours(toy, "resolve_lock")
+    assert "made anew: nothing" in output
+    assert "stages that ran: none." in output
+    assert sh(toy, "git", "status", "--porcelain") == ""
+
+
+def test_git_never_merges_what_the_pipeline_makes_line_by_line() -> None:
+    made = made_by_stages(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))) | {"dvc.lock", "params.yaml"}
+    files = [name for path in made for name in ([path] if Path(path).suffix else [f"{path}/a.csv", f"{path}/a.png"])]
+    assert set(sh(Path(), "git", "check-attr", "merge", *files).splitlines()) == {f"{name}: merge: unset" for name in files}
+
+
+def lock(**stages: int) -> dict[str, object]:
+    return {"schema": "2.0", "stages": stages}
+
+
+def test_a_lock_takes_each_stage_from_the_side_that_changed_it() -> None:
+    before = lock(same=1, left=1, right=1, both=1, gone_left=1, gone_right=1)
+    left = lock(same=1, left=2, right=1, both=2, gone_right=1, new_left=1)
+    right = lock(same=1, left=1, right=3, both=3, gone_left=1, new_right=1)
+    assert merge_locks(before, left, right) == lock(same=1, left=2, right=3, both=2, new_left=1, new_right=1)
+
+
+def test_only_what_git_tracks_of_the_outputs_is_made_anew() -> None:
+    stage = {"outs": ["model", {"plots": {"cache": False}}, {"kept": {"persist": True}}], "metrics": [{"m.json": {"cache": False}}]}
+    assert made_by_stages({"stages": {"train": stage}}) == {"plots", "m.json"}
+
+
+def test_tables_in_a_document_never_conflict_and_sentences_do() -> None:
+    page = "{0}\n\n\n<!-- generated: results -->\n{1}\n<!-- end -->\n\n\n{2}\n"
+    versions = {1: page.format("a", "1", "b").encode(), 2: page.format("A", "2", "b").encode(), 3: page.format("a", "3", "B").encode()}
+    assert merge_document(versions) == "A\n\n\n<!-- generated: results -->\n<!-- end -->\n\n\nB\n"
+    assert merge_document(versions | {3: page.format("other", "3", "b").encode()}) is None
