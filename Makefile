@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint verify banking77 params docs lock kill-test clean
+.PHONY: help install repro report test lint verify banking77 params docs lock kill-test clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -30,6 +30,9 @@ $(INSTALLED): requirements.lock
 repro: install ## run the pipeline on the sample and print the results
 	dvc repro
 	@python -m pipeline.tables
+
+report: install ## what the working tree did to the model since main (BASE=another revision), to build/report
+	python -m pipeline.report --base $(or $(BASE),main) --output build/report
 
 test: install ## run the tests
 	pytest

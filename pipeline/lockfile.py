@@ -1,0 +1,135 @@
+"""``dvc.lock``: what each stage read and wrote, how two locks differ, and whether one matches the tree it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+LOCK = "dvc.lock"
+
+
+class Entry(BaseModel):
+    """A file or folder, by the hash of its content."""
+
+    path: str
+    md5: str | None = None
+    size: int | None = None
+
+
+class LockedStage(BaseModel):
+    """What a stage ran with, and what came out."""
+
+    cmd: str | list[str]
+    deps: list[Entry] = []
+    params: dict[str, dict[str, Any]] = {}
+    outs: list[Entry] = []
+
+
+class StageChange(NamedTuple):
+    """A stage whose lock entry is not the same in two locks; paths and keys, each list empty where nothing changed."""
+
+    stage: str
+    kind: str  # "changed", "new" or "gone"
+    command: bool
+    params: list[str]
+    deps: list[str]
+    outs: list[str]
+
+
+Lock = dict[str, LockedStage]
+
+
+def parse_lock(content: bytes) -> Lock:
+    """Reads a lock.
+
+    Raises:
+        ValueError: it is none (pydantic's and yaml's errors are turned into it).
+    """
+    try:
+        value = yaml.safe_load(content)
+        return TypeAdapter(Lock).validate_python(value.get("stages") if isinstance(value, dict) else value)
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ValueError(str(error)) from None
+
+
+def outputs(lock: Lock) -> dict[str, Entry]:
+    """Every output by its path."""
+    return {out.path: out for stage in lock.values() for out in stage.outs}
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, under dotted keys."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {key: leaf for name, inner in value.items() for key, leaf in flatten(inner, f"{prefix}.{name}" if prefix else str(name)).items()}
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The keys whose values differ or that only one has, in the order of ``after``, then of ``before``."""
+    missing = object()
+    return [key for key in {**after, **before} if before.get(key, missing) != after.get(key, missing)]
+
+
+def stage_changes(before: Lock, after: Lock) -> list[StageChange]:
+    """The stages that ran anew and did not end where they began, in the order of ``after``, and what of theirs changed."""
+    changes = []
+    for stage in differing(before, after):
+        old, new = before.get(stage), after.get(stage)
+        kind = "new" if old is None else "gone" if new is None else "changed"
+        old, new = old or LockedStage(cmd=""), new or LockedStage(cmd="")
+        params = differing(flatten(old.params), flatten(new.params))
+        deps, outs = (
+            differing({entry.path: entry.md5 for entry in a}, {entry.path: entry.md5 for entry in b})
+            for a, b in ((old.deps, new.deps), (old.outs, new.outs))
+        )
+        changes.append(StageChange(stage, kind, old.cmd != new.cmd, params, deps, outs))
+    return changes
+
+
+def stale(root: Path) -> list[str]:
+    """Where ``dvc.lock`` does not match the tree: as ``dvc status`` sees it, less what a clone without the cache lacks.
+
+    Outputs that git does not track may be absent; there the lock must at least agree with itself: what one stage read is what another
+    wrote.
+
+    Returns:
+        One line a mismatch, for example ``train: params.yaml: train.learning_rate: modified``.
+    """
+    lock_file = root / LOCK
+    if not lock_file.exists():
+        return ["no such file"]
+    try:
+        lock = parse_lock(lock_file.read_bytes())
+        with Repo(str(root)) as repo:
+            cached = {out.def_path for out in repo.index.outs if out.use_cache}
+            status = repo.status()
+    except (ValueError, DvcException) as error:
+        return [" ".join(str(error).split())]
+    found = [line for stage, changes in status.items() for line in _mismatches(stage, changes, cached)]
+    written = outputs(lock)
+    return found + [
+        f"{stage}: {dep.path}: not what the stage that writes it wrote"
+        for stage, entry in lock.items()
+        for dep in entry.deps
+        if dep.path in written and dep.md5 != written[dep.path].md5
+    ]
+
+
+def _mismatches(stage: str, changes: list[Any], cached: set[str]) -> Iterator[str]:
+    for change in changes:
+        if isinstance(change, str):  # "changed command"
+            yield f"{stage}: {change}"
+            continue
+        for kind, entries in change.items():
+            for path, state in entries.items():
+                if path in cached and state in ("deleted", "not in cache"):
+                    continue
+                states = state if isinstance(state, dict) else {"": state}
+                for key, what in states.items():
+                    yield f"{stage}: {kind}: " + ": ".join(part for part in (path, key, what) if part)

@@ -1,0 +1,133 @@
+"""What a run left in a revision, read and checked: metrics, predictions, params, lock, plots' data. All of it may be absent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
+
+from pipeline.lockfile import LOCK, Lock, flatten, parse_lock
+from pipeline.revisions import Revision
+
+METRICS, DATA, MACHINE = "metrics/evaluate.json", "metrics/data.json", "metrics/machine.json"
+PREDICTIONS, PARAMS, SAMPLE = "metrics/predictions.csv", "params.yaml", "data/sample/queries.csv"
+RELIABILITY = "plots/evaluate/reliability.csv"
+CURVES = {"training loss": "plots/train/loss.tsv", "validation accuracy": "plots/train/validation_accuracy.tsv"}
+DATASET = "data/raw/dataset"  # the output whose hash says that two ids mean the same row
+STUDENT = "tinybert"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Parsed = TypeVar("Parsed")
+
+
+class Prediction(BaseModel):
+    """A test query: where it stands in its file, its intent, and what the student said."""
+
+    id: str
+    label: str
+    predicted: str
+
+
+class Band(BaseModel):
+    """A bin of the reliability diagram."""
+
+    queries: int = Field(ge=0)
+    confidence: Fraction
+    accuracy: Fraction
+
+
+class Results(NamedTuple):
+    """Everything a report reads of one revision; empty where a file is missing, and told in ``problems`` where it cannot be read."""
+
+    metrics: dict[str, dict[str, float]]  # by model, then metric
+    predictions: list[Prediction]
+    params: dict[str, Any]  # dotted keys
+    data: dict[str, Any]  # dotted keys
+    machine: dict[str, Any]
+    lock: Lock
+    reliability: list[Band]
+    curves: dict[str, list[tuple[int, float]]]  # by title: step and value
+    texts: dict[str, str]  # by id; of the repository's own sample, and of nothing else
+    problems: dict[str, str]  # by file
+
+    @property
+    def dataset(self) -> str | None:
+        """The hash of the rows that ids name."""
+        return next((out.md5 for stage in self.lock.values() for out in stage.outs if out.path == DATASET), None)
+
+
+def read_results(revision: Revision) -> Results:
+    """Reads what a revision has."""
+    problems: dict[str, str] = {}
+
+    def read(path: str, parse: Callable[[bytes], Parsed], absent: Parsed) -> Parsed:
+        content = revision.read(path)
+        if content is None:
+            problems[path] = "no such file"
+            return absent
+        try:
+            return parse(content)
+        except (ValueError, yaml.YAMLError, csv.Error) as error:  # pydantic's, json's and codecs' errors are ValueErrors
+            problems[path] = " ".join(str(error).split())
+            return absent
+
+    params: dict[str, Any] = read(PARAMS, lambda content: flatten(_mapping(yaml.safe_load(content))), {})
+    own = params.get("fetch.train") == SAMPLE and params.get("fetch.test") in (SAMPLE, None)
+    return Results(
+        metrics=read(METRICS, TypeAdapter(dict[str, dict[str, FiniteFloat]]).validate_json, {}),
+        predictions=read(PREDICTIONS, parse_predictions, []),
+        params=params,
+        data=read(DATA, lambda content: flatten(_mapping(json.loads(content))), {}),
+        machine=read(MACHINE, lambda content: _mapping(json.loads(content)), {}),
+        lock=read(LOCK, parse_lock, {}),
+        reliability=read(RELIABILITY, lambda content: TypeAdapter(list[Band]).validate_python(_rows(content)), []),
+        curves={title: read(path, parse_curve, []) for title, path in CURVES.items()},
+        texts=read(SAMPLE, parse_texts, {}) if own else {},
+        problems=problems,
+    )
+
+
+def parse_predictions(content: bytes) -> list[Prediction]:
+    """The rows of ``metrics/predictions.csv``.
+
+    Raises:
+        ValueError: a column is missing, or an id occurs twice.
+    """
+    rows = TypeAdapter(list[Prediction]).validate_python(_rows(content))
+    if len({row.id for row in rows}) < len(rows):
+        raise ValueError("an id occurs twice")
+    return rows
+
+
+def parse_curve(content: bytes) -> list[tuple[int, float]]:
+    """Step and value of every row of a curve's TSV, whose last column is the value."""
+    return TypeAdapter(list[tuple[int, FiniteFloat]]).validate_python(
+        [(row.get("step"), row[list(row)[-1]]) for row in _rows(content, "\t")]
+    )
+
+
+def parse_texts(content: bytes) -> dict[str, str]:
+    """The sample's texts by the ids that ``prepare`` gives them: the line of the file a row starts on."""
+    reader = csv.DictReader(io.StringIO(content.decode(), newline=""))
+    if "text" not in (reader.fieldnames or ()):
+        raise ValueError("no column 'text'")
+    texts, line = {}, reader.line_num + 1
+    for row in reader:
+        texts[f"train.csv:{line}"] = row["text"]
+        line = reader.line_num + 1
+    return texts
+
+
+def _rows(content: bytes, delimiter: str = ",") -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline=""), delimiter=delimiter))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("not a mapping")
+    return dict(value)
