@@ -26,6 +26,8 @@ MAX_BYTES = 400_000  # read of a file
 MAX_CHARACTERS = 60_000  # GitHub takes 65,536; the rest is for what is added here
 # CML finds its last comment by this line: with it in, it makes no difference which of the two posted last time.
 WATERMARK = '![](https://cml.dev/watermark.png#{commit} "CML watermark tinybert-intents")'
+CML_FINDS = re.compile(re.escape(WATERMARK).replace(re.escape("{commit}"), "[0-9a-fA-F]+"))
+CML_READS = 30  # comments: CML 0.20.6 asks for the first page alone
 
 
 def read_text(path: Path) -> str:
@@ -86,12 +88,16 @@ def make_body(report: str, run: dict[str, Any]) -> str:
     return "\n\n".join([*lines, text]) + "\n"
 
 
-def posted(number: int) -> int | None:
-    """Id of our comment on a pull request: ours by its first line and by who wrote it, since anybody can write the first line."""
-    for comment in github.pages(f"issues/{number}/comments"):
-        if comment["body"].startswith(MARKER) and comment["user"]["login"] == github.BOT:
-            return int(comment["id"])
-    return None
+def ours(comments: list[dict[str, Any]]) -> int | None:
+    """Id of our comment: ours by its first line and by who wrote it, since anybody can write the first line."""
+    found = (comment for comment in comments if comment["body"].startswith(MARKER) and comment["user"]["login"] == github.BOT)
+    return next((int(comment["id"]) for comment in found), None)
+
+
+def cml_takes_ours(comments: list[dict[str, Any]]) -> bool:
+    """Whether CML would write to the same comment: it takes the last with its watermark, whoever wrote it, and reads few."""
+    found = [int(comment["id"]) for comment in comments[:CML_READS] if CML_FINDS.search(comment["body"])]
+    return (found[-1] if found else None) == ours(comments)
 
 
 def check(artifact: Path, body: Path) -> None:
@@ -103,13 +109,14 @@ def check(artifact: Path, body: Path) -> None:
         return
     body.write_text(make_body(read_text(artifact / REPORT), run), encoding="utf-8")
     github.set_output("number", number)
+    github.set_output("cml", "yes" if cml_takes_ours(list(github.pages(f"issues/{number}/comments"))) else "no")
 
 
 def post(number: int, body: Path) -> None:
     """Posts the body as a new comment, or in the place of ours."""
     commit = github.event()["workflow_run"]["head_sha"]
     text = {"body": f"{body.read_text(encoding='utf-8')}\n{WATERMARK.format(commit=commit)}\n"}
-    before = posted(number)
+    before = ours(list(github.pages(f"issues/{number}/comments")))
     if before is None:
         done = github.call("POST", f"issues/{number}/comments", text)
     else:

@@ -99,6 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     def send(self, code: int, content: Any) -> None:
         text = json.dumps(content).encode()
         self.send_response(code)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 Inputs = dict[str, str]
-Action = Callable[[Inputs], None]
+Action = Callable[[Inputs], dict[str, str] | None]  # returns outputs, if it has any
 SHELLS = {None: ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"]}
 
 
@@ -61,7 +61,8 @@ class Runner:
     def step(self, name: str, step: dict[str, Any], shell: str | None, env: dict[str, str], outputs: dict[str, str]) -> bool:
         """Executes a step; returns whether it succeeded."""
         if "uses" in step:
-            self.actions[step["uses"].split("@")[0]]({key: self.fill(value) for key, value in step.get("with", {}).items()})
+            inputs = {key: self.fill(value) for key, value in step.get("with", {}).items()}
+            outputs |= self.actions[step["uses"].split("@")[0]](inputs) or {}
             return True
         files = {key: self.scratch / key.lower() for key in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
         for path in files.values():

@@ -55,20 +55,40 @@ class Office:
     hub: GitHub
     runs: int = 0
 
-    def commit(self, branch: str, file: str, content: str) -> str:
-        """One more commit on a branch, pushed."""
-        if branch not in sh(self.desk, "git", "branch", "--list", branch):
-            sh(self.desk, "git", "checkout", "--quiet", "-b", branch, "origin/main")
-        sh(self.desk, "git", "checkout", "--quiet", branch)
-        (self.desk / file).write_text(content)
-        sh(self.desk, "git", "commit", "--quiet", "--all", "--allow-empty", "-m", f"change {file}")
-        sh(self.desk, "git", "push", "--quiet", "origin", branch)
+    def push(self, branch: str, message: str) -> str:
+        """What changed in the working tree, as a commit on a branch."""
+        sh(self.desk, "git", "add", "--all")
+        sh(self.desk, "git", "commit", "--quiet", "-m", message)
+        sh(self.desk, "git", "push", "--quiet", "origin", f"HEAD:{branch}")
         return sh(self.desk, "git", "rev-parse", "HEAD").strip()
 
-    def set_learning_rate(self, branch: str, value: float) -> str:
+    def set_learning_rate(self, value: float) -> None:
         params = yaml.safe_load((self.desk / "params.yaml").read_text())
         params["train"]["learning_rate"] = value
-        return self.commit(branch, "params.yaml", yaml.safe_dump(params, sort_keys=False))
+        (self.desk / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def set_budget(self, name: str, value: float) -> None:
+        path = self.desk / "pyproject.toml"
+        path.write_text(re.sub(rf"^{name} = \S+", f"{name} = {value}", path.read_text(), flags=re.MULTILINE))
+
+    def set_defaults(self, clone: Path) -> None:
+        """Makes configs/ compose to the params of the first run, so that a plain `dvc exp run` is a small one."""
+        new = {
+            "config.yaml": [("data: sample", "data: csv"), ("experiment: null", "experiment: smoke")],
+            "data/csv.yaml": [
+                ("SET_fetch.train_TO_YOUR.csv", str(clone.parent / "mine.csv")),
+                ("text_column: text", "text_column: message"),
+                ("label_column: label", "label_column: team"),
+            ],
+            "experiment/smoke.yaml": [("finetuned:\n    epochs: 1", "finetuned:\n    epochs: 3")],
+        }
+        for name, replacements in new.items():
+            path = self.desk / "configs" / name
+            for old, text in replacements:
+                assert old in path.read_text()
+                path.write_text(path.read_text().replace(old, text))
+        sh(self.desk, "python", "-m", "pipeline.compose")
+        assert sh(self.desk, "git", "diff", "params.yaml") == ""
 
     def run_pipeline(self, number: int, branch: str) -> tuple[Runner, Path]:
         """Executes `pipeline` on a pull request merged into main; returns the run and the artifact."""
@@ -82,9 +102,15 @@ class Office:
             sh(workspace, "git", "checkout", "--quiet", "--detach", "main")
             sh(workspace, "git", *who, "merge", "--quiet", "--no-ff", "-m", "Merge", f"origin/{branch}")
 
-        def restore_cache(inputs: Inputs) -> None:
+        def restore_cache(inputs: Inputs) -> dict[str, str]:
             assert inputs["path"] == ".dvc/cache"
             link_tree(self.cache, workspace / ".dvc/cache")
+            return {"cache-hit": "false", "cache-primary-key": "a-key"}
+
+        def save_cache(inputs: Inputs) -> None:
+            assert inputs == {"path": ".dvc/cache", "key": "a-key"}
+            self.cache = self.scratch / f"cache{self.runs}"
+            link_tree(workspace / ".dvc/cache", self.cache)
 
         def upload(inputs: Inputs) -> None:
             shutil.copytree(workspace / inputs["path"], artifact)
@@ -94,15 +120,13 @@ class Office:
         actions = {
             "actions/checkout": check_out,
             "actions/setup-python": lambda _: link_environment(workspace),
-            "actions/cache": restore_cache,
+            "actions/cache/restore": restore_cache,
+            "actions/cache/save": save_cache,
             "actions/upload-artifact": upload,
         }
         variables = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": REPOSITORY, "GITHUB_RUN_ID": str(self.runs)}
         runner = Runner(workspace, machine, {"github": {"event": {"pull_request": {"number": number}}}}, variables, actions)
         runner.run(load_workflow("pipeline"), "pipeline")
-        if not runner.failed:
-            link_tree(workspace / ".dvc/cache", self.cache.parent / f"cache{self.runs}")
-            self.cache = self.cache.parent / f"cache{self.runs}"
         return runner, artifact
 
 
@@ -116,7 +140,11 @@ def office(clone: Path, first_run: str, tmp_path_factory: pytest.TempPathFactory
         sh(root / "desk", "git", "config", *setting)
     link_tree(clone / ".dvc/cache", root / "cache")
     with serve_github() as hub:
-        yield Office(root / "origin", root / "desk", root / "cache", root, hub)
+        office = Office(root / "origin", root / "desk", root / "cache", root, hub)
+        office.set_budget("ece", 0.0)  # which nothing meets
+        office.set_defaults(clone)
+        office.push("main", "a strict budget; the small run as the default")
+        yield office
 
 
 def run_comment(
@@ -174,16 +202,19 @@ def write_artifact(folder: Path, number: str = "5", report: str = f"{MARKER}\n\n
     return folder
 
 
-# Whole runs: a pull request from a fork that changes train.learning_rate, mends its README, then breaks train
+# Whole runs: a pull request from a fork that changes train.learning_rate, then brings its results, then breaks train
 
 
 def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: Path, tmp_path: Path) -> None:
-    sha = office.set_learning_rate("warmer", 0.001)
+    office.set_learning_rate(0.001)
+    sha = office.push("warmer", "a higher learning rate")
     office.hub.open_pull_request(5, sha, "warmer", FORK)
     run, artifact = office.run_pipeline(5, "warmer")
-    assert not run.failed, run.printed
-    assert stages_run(run.printed["Pipeline"]) == ["train", "evaluate"]
+    assert stages_run(run.printed["Pipeline"]) == ["train", "evaluate"], run.printed
     assert run.outcomes["Report of a failure"] == "skipped"
+    assert "ece" in run.printed["Report and gate"].lower()
+    failures = [name for name, outcome in run.outcomes.items() if outcome == "failure"]
+    assert failures == ["Does the lock belong to this change?", "Report and gate"]
     report = (artifact / "report.md").read_text()
     assert report.startswith(MARKER)
     assert report in run.summary
@@ -196,27 +227,35 @@ def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: 
     assert comment["body"].startswith(MARKER)
     assert sha[:12] in comment["body"]
     assert "train.learning_rate" in comment["body"]
+    assert "`git apply results.patch`" in comment["body"]
 
 
-def test_the_next_run_looks_everything_up_and_updates_the_same_comment(office: Office, clone: Path, tmp_path: Path) -> None:
-    before = [comment["id"] for comment in office.hub.comments[5]]
-    sha = office.commit("warmer", "README.md", "# Shorter\n")
+def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Office, clone: Path, tmp_path: Path) -> None:
+    [before] = [comment["id"] for comment in office.hub.comments[5]]
+    sh(office.desk, "git", "apply", str(office.scratch / "artifact1/results.patch"))
+    office.set_budget("ece", 1.0)
+    office.set_budget("accuracy_drop", 1.0)
+    office.set_budget("macro_f1_drop", 1.0)
+    office.set_budget("significance", 0.000001)
+    sha = office.push("warmer", "its results, and milder budgets")
     office.hub.open_pull_request(5, sha, "warmer", FORK)
     run, artifact = office.run_pipeline(5, "warmer")
     assert not run.failed, run.printed
-    assert stages_run(run.printed["Pipeline"]) == []
+    assert stages_run(run.printed["Pipeline"]) == []  # all of it was in the cache that the first run left
     said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
     assert not said.failed, said.printed
-    assert [comment["id"] for comment in office.hub.comments[5]] == before
-    assert sha[:12] in office.hub.comments[5][0]["body"]
+    [comment] = office.hub.comments[5]
+    assert comment["id"] == before
+    assert sha[:12] in comment["body"]
+    assert "results.patch" not in comment["body"]
 
 
 def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clone: Path, tmp_path: Path) -> None:
-    sha = office.set_learning_rate("warmer", -1.0)
+    office.set_learning_rate(-1.0)
+    sha = office.push("warmer", "a learning rate that is none")
     office.hub.open_pull_request(5, sha, "warmer", FORK)
     run, artifact = office.run_pipeline(5, "warmer")
-    assert run.failed
-    assert [name for name, outcome in run.outcomes.items() if outcome == "failure"] == ["Pipeline"]
+    assert [name for name, outcome in run.outcomes.items() if outcome == "failure"] == ["Does the lock belong to this change?", "Pipeline"]
     assert run.outcomes["Report and gate"] == "skipped"
     said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
     assert not said.failed, said.printed
@@ -225,6 +264,24 @@ def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clon
     assert "error: params.yaml: train.learning_rate: -1.0: input should be greater than 0" in comment["body"]
     assert f"https://github.com/{REPOSITORY}/actions/runs/{office.runs}" in comment["body"]
     assert "The pipeline failed" in run.summary
+
+
+def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(office: Office) -> None:
+    walker = office.scratch / "walker"
+    sh(Path(), "git", "clone", "--quiet", "--branch", "main", str(office.origin), str(walker))
+    link_tree(office.scratch / "cache", walker / ".dvc/cache")
+    blocks = re.findall(r"```bash\n(.*?)```", Path("docs/pull-requests.md").read_text(encoding="utf-8"), re.DOTALL)
+    printed = {line: sh(walker, "bash", "-c", line) for block in blocks for line in block.splitlines()}
+    [ran] = [output for line, output in printed.items() if line.startswith("dvc exp run")]
+    assert stages_run(ran) == ["train", "evaluate"]
+    [report] = [output for line, output in printed.items() if "pipeline.report" in line]
+    assert report.startswith(MARKER)
+    assert "train.learning_rate" in report
+    assert "warmer" in printed["dvc exp list origin"]
+    changed = sh(walker, "git", "diff", "--name-only", "origin/main", "origin/try-warmer").split()
+    assert {"params.yaml", "dvc.lock", "metrics/evaluate.json", "metrics/predictions.csv"} <= set(changed)
+    assert sh(walker, "git", "status", "--porcelain") == ""
+    assert "up to date" in sh(walker, "dvc", "status")
 
 
 # The artifact is a stranger's
@@ -330,6 +387,20 @@ def test_where_cml_posts_nothing_else_does(github: GitHub, clone: Path, tmp_path
     assert {"--publish=false", "--target=pr/5", f"--repo=https://github.com/{REPOSITORY}"} <= set(asked)
     assert (tmp_path / "run/posted").read_text().startswith(MARKER)
     assert {"ITERATIVE_DO_NOT_TRACK=1", f"REPO_TOKEN={TOKEN}"} <= set((tmp_path / "run/saw").read_text().splitlines())
+
+
+@pytest.mark.parametrize("reason", ["ours is beyond what CML reads", "a stranger has its watermark"])
+def test_where_cml_would_write_elsewhere_it_is_not_asked(github: GitHub, clone: Path, tmp_path: Path, reason: str) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    watermark = f'![](https://cml.dev/watermark.png#{SHA} "CML watermark tinybert-intents")'
+    for number in range(40):
+        github.add_comment(5, f"talk {number}", "stranger")
+    ours = github.add_comment(5, f"{MARKER}\n{watermark}", BOT)
+    if reason.startswith("a stranger"):
+        github.comments[5] = [ours, github.add_comment(5, f"{MARKER}\n{watermark}", "stranger")]
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"), cml="exit 0")
+    assert run.outcomes["Post with CML"] == "skipped"
+    assert github.writes == [f"PATCH issues/comments/{ours['id']}"]
 
 
 def test_where_cml_fails_the_comment_is_posted_all_the_same(github: GitHub, clone: Path, tmp_path: Path) -> None:
