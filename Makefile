@@ -37,10 +37,11 @@ report: install ## what the working tree did to the model since main (BASE=anoth
 test: install ## run the tests
 	pytest
 
-lint: install ## formatting, lint, types
+lint: install ## formatting, lint, types, workflows
 	ruff format --check .
 	ruff check .
 	mypy
+	.ci/lint_workflows
 
 verify: install ## rebuild all in a clean clone, without cache: does dvc.lock hold?
 	python -m pipeline.verify

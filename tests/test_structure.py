@@ -17,7 +17,10 @@ from pipeline.compose import compose
 from pipeline.params import Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-COMMANDS = {"clone", "compose", "reference", "remote", "report", "resolve_lock", "tables", "verify"}
+COMMANDS = {
+    *("alarm", "clone", "comment", "compose", "failure"),
+    *("reference", "remote", "report", "resolve_lock", "tables", "verify"),
+}
 LEAVES = {path.stem for path in Path("pipeline").glob("*.py")} - COMMANDS - set(PIPELINE) - {"__init__"}
 
 

@@ -1,0 +1,119 @@
+"""A stand-in for GitHub's API on 127.0.0.1: pull requests, their comments, issues; it keeps what was written to it."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+REPOSITORY = "owner/intents"
+TOKEN = "a-token-that-writes"
+BOT = "github-actions[bot]"
+
+
+class GitHub(ThreadingHTTPServer):
+    """``pulls`` by number; ``comments`` by number of pull request or issue; ``writes``: method and path of what changed something."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pulls: dict[int, dict[str, Any]] = {}
+        self.comments: dict[int, list[dict[str, Any]]] = {}
+        self.issues: list[dict[str, Any]] = []
+        self.writes: list[str] = []
+        self.last_id = 1000
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def open_pull_request(self, number: int, sha: str, branch: str, repository: str = REPOSITORY) -> None:
+        self.pulls[number] = {"number": number, "head": {"sha": sha, "ref": branch, "repo": {"full_name": repository}}}
+
+    def add_comment(self, number: int, body: str, user: str) -> dict[str, Any]:
+        self.last_id += 1
+        comment = {"id": self.last_id, "body": body, "user": {"login": user}, "html_url": f"{self.url}/comment/{self.last_id}"}
+        self.comments.setdefault(number, []).append(comment)
+        return comment
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: GitHub
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.answer({})
+
+    def do_POST(self) -> None:
+        self.answer(self.body())
+
+    def do_PATCH(self) -> None:
+        self.answer(self.body())
+
+    def body(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        return content
+
+    def answer(self, body: dict[str, Any]) -> None:
+        split = urlsplit(self.path)
+        request = f"{self.command} {split.path.removeprefix(f'/repos/{REPOSITORY}/')}"
+        if self.headers["Authorization"] != f"Bearer {TOKEN}":
+            self.send(401, {"message": "Bad credentials"})
+            return
+        if len(body.get("body", "")) > 65_536:
+            self.send(422, {"message": "body is too long (maximum is 65536 characters)"})
+            return
+        if self.command != "GET":
+            self.server.writes.append(request)
+        hub = self.server
+        if (match := re.fullmatch(r"GET pulls/(\d+)", request)) and int(match[1]) in hub.pulls:
+            self.send(200, hub.pulls[int(match[1])])
+        elif match := re.fullmatch(r"GET issues/(\d+)/comments", request):
+            self.send_page(hub.comments.get(int(match[1]), []), split.query)
+        elif match := re.fullmatch(r"POST issues/(\d+)/comments", request):
+            self.send(201, hub.add_comment(int(match[1]), body["body"], BOT))
+        elif match := re.fullmatch(r"PATCH issues/comments/(\d+)", request):
+            comment = next(one for many in hub.comments.values() for one in many if one["id"] == int(match[1]))
+            comment["body"] = body["body"]
+            self.send(200, comment)
+        elif request == "GET issues":
+            self.send_page(hub.issues, split.query)
+        elif request == "POST issues":
+            number = len(hub.issues) + 1
+            hub.issues.append({"number": number, "user": {"login": BOT}, "html_url": f"{hub.url}/issue/{number}", **body})
+            self.send(201, hub.issues[-1])
+        else:
+            self.send(404, {"message": "Not Found"})
+
+    def send_page(self, entries: list[dict[str, Any]], query: str) -> None:
+        values = parse_qs(query)
+        size, page = int(values["per_page"][0]), int(values["page"][0])
+        self.send(200, entries[(page - 1) * size : page * size])
+
+    def send(self, code: int, content: Any) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serve_github() -> Iterator[GitHub]:
+    hub = GitHub()
+    threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield hub
+    finally:
+        hub.shutdown()
+        hub.server_close()

@@ -1,0 +1,492 @@
+"""The workflows `pipeline` and `comment`, executed as they stand in the YAML: in real clones, against a stand-in for GitHub's API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from clones import sh, stages_run
+from github_standin import BOT, REPOSITORY, TOKEN, GitHub, serve_github
+from runner_standin import Inputs, Runner, load_workflow
+
+FORK = "stranger/intents"
+SHA = "0123456789abcdef0123456789abcdef01234567"
+MARKER = "<!-- tinybert-intents report -->"
+WORKFLOWS = sorted(Path(".github/workflows").glob("*.yaml"))
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    with serve_github() as hub:
+        yield hub
+
+
+def link_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+
+
+def link_environment(workspace: Path) -> None:
+    """Plays setup-python and what `make install` would do: this very environment."""
+    (workspace / ".venv").mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if path.name != "installed":
+            (workspace / ".venv" / path.name).symlink_to(path)
+    (workspace / ".venv/installed").touch()
+
+
+@dataclass
+class Office:
+    """A repository on GitHub, somebody's clone of it, and the runners that work on its pull requests."""
+
+    origin: Path
+    desk: Path  # where the pull request is written
+    cache: Path  # what actions/cache kept
+    scratch: Path
+    hub: GitHub
+    runs: int = 0
+
+    def push(self, branch: str, message: str) -> str:
+        """What changed in the working tree, as a commit on a branch."""
+        sh(self.desk, "git", "add", "--all")
+        sh(self.desk, "git", "commit", "--quiet", "-m", message)
+        sh(self.desk, "git", "push", "--quiet", "origin", f"HEAD:{branch}")
+        return sh(self.desk, "git", "rev-parse", "HEAD").strip()
+
+    def set_learning_rate(self, value: float) -> None:
+        params = yaml.safe_load((self.desk / "params.yaml").read_text())
+        params["train"]["learning_rate"] = value
+        (self.desk / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def set_budget(self, name: str, value: float) -> None:
+        path = self.desk / "pyproject.toml"
+        path.write_text(re.sub(rf"^{name} = \S+", f"{name} = {value}", path.read_text(), flags=re.MULTILINE))
+
+    def set_defaults(self, clone: Path) -> None:
+        """Makes configs/ compose to the params of the first run, so that a plain `dvc exp run` is a small one."""
+        new = {
+            "config.yaml": [("data: sample", "data: csv"), ("experiment: null", "experiment: smoke")],
+            "data/csv.yaml": [
+                ("SET_fetch.train_TO_YOUR.csv", str(clone.parent / "mine.csv")),
+                ("text_column: text", "text_column: message"),
+                ("label_column: label", "label_column: team"),
+            ],
+            "experiment/smoke.yaml": [("finetuned:\n    epochs: 1", "finetuned:\n    epochs: 3")],
+        }
+        for name, replacements in new.items():
+            path = self.desk / "configs" / name
+            for old, text in replacements:
+                assert old in path.read_text()
+                path.write_text(path.read_text().replace(old, text))
+        sh(self.desk, "python", "-m", "pipeline.compose")
+        assert sh(self.desk, "git", "diff", "params.yaml") == ""
+
+    def run_pipeline(self, number: int, branch: str) -> tuple[Runner, Path]:
+        """Executes `pipeline` on a pull request merged into main; returns the run and the artifact."""
+        self.runs += 1
+        workspace, artifact = self.scratch / f"workspace{self.runs}", self.scratch / f"artifact{self.runs}"
+
+        def check_out(inputs: Inputs) -> None:
+            assert inputs == {"fetch-depth": "0", "persist-credentials": "False"}
+            sh(Path(), "git", "clone", "--quiet", "--branch", "main", str(self.origin), str(workspace))
+            who = ["-c", "user.name=GitHub", "-c", "user.email=noreply@example.org"]
+            sh(workspace, "git", "checkout", "--quiet", "--detach", "main")
+            sh(workspace, "git", *who, "merge", "--quiet", "--no-ff", "-m", "Merge", f"origin/{branch}")
+
+        def restore_cache(inputs: Inputs) -> dict[str, str]:
+            assert inputs["path"] == ".dvc/cache"
+            link_tree(self.cache, workspace / ".dvc/cache")
+            return {"cache-hit": "false", "cache-primary-key": "a-key"}
+
+        def save_cache(inputs: Inputs) -> None:
+            assert inputs == {"path": ".dvc/cache", "key": "a-key"}
+            self.cache = self.scratch / f"cache{self.runs}"
+            link_tree(workspace / ".dvc/cache", self.cache)
+
+        def upload(inputs: Inputs) -> None:
+            shutil.copytree(workspace / inputs["path"], artifact)
+
+        machine = self.scratch / f"machine{self.runs}"
+        machine.mkdir()
+        actions = {
+            "actions/checkout": check_out,
+            "actions/setup-python": lambda _: link_environment(workspace),
+            "actions/cache/restore": restore_cache,
+            "actions/cache/save": save_cache,
+            "actions/upload-artifact": upload,
+        }
+        variables = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": REPOSITORY, "GITHUB_RUN_ID": str(self.runs)}
+        runner = Runner(workspace, machine, {"github": {"event": {"pull_request": {"number": number}}}}, variables, actions)
+        runner.run(load_workflow("pipeline"), "pipeline")
+        return runner, artifact
+
+
+@pytest.fixture(scope="module")
+def office(clone: Path, first_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    root = tmp_path_factory.mktemp("office")
+    sh(clone, "git", "clone", "--quiet", "--bare", ".", str(root / "origin"))
+    sh(root / "origin", "git", "branch", "--force", "main", "HEAD")
+    sh(root, "git", "clone", "--quiet", "--branch", "main", str(root / "origin"), str(root / "desk"))
+    for setting in (("user.email", "stranger@example.org"), ("user.name", "stranger")):
+        sh(root / "desk", "git", "config", *setting)
+    link_tree(clone / ".dvc/cache", root / "cache")
+    with serve_github() as hub:
+        office = Office(root / "origin", root / "desk", root / "cache", root, hub)
+        office.set_budget("ece", 0.0)  # which nothing meets
+        office.set_defaults(clone)
+        office.push("main", "a strict budget; the small run as the default")
+        yield office
+
+
+def run_comment(
+    hub: GitHub,
+    checkout: Path,
+    scratch: Path,
+    artifact: Path,
+    sha: str = SHA,
+    branch: str = "warmer",
+    repository: str = REPOSITORY,
+    cml: str | None = None,
+) -> Runner:
+    """Executes `comment` after a run of `pipeline`: `checkout` is the default branch, `cml` the script that plays CML."""
+    scratch.mkdir()
+    run = {
+        "id": 7,
+        "event": "pull_request",
+        "conclusion": "success",
+        "head_sha": sha,
+        "head_branch": branch,
+        "head_repository": {"full_name": repository},
+        "html_url": f"https://github.com/{REPOSITORY}/actions/runs/7",
+    }
+    (scratch / "event.json").write_text(json.dumps({"workflow_run": run}))
+    if cml is not None:
+        (scratch / "bin").mkdir()
+        (scratch / "bin/cml").write_text(f"#!/bin/bash\n{cml}\n")
+        (scratch / "bin/cml").chmod(0o755)
+
+    def download(inputs: Inputs) -> None:
+        assert inputs["run-id"] == "7"
+        assert Path(inputs["path"]).parent == scratch  # beside the checkout, not in it
+        shutil.copytree(artifact, inputs["path"], symlinks=True)
+
+    actions = {"actions/checkout": lambda _: None, "actions/download-artifact": download, "iterative/setup-cml": lambda _: None}
+    variables = {
+        "GITHUB_API_URL": hub.url,
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": REPOSITORY,
+        "GITHUB_RUN_ID": "8",
+        "GITHUB_EVENT_PATH": str(scratch / "event.json"),
+        "PATH": f"{scratch / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
+    runner = Runner(checkout, scratch, {"github": {"event": {"workflow_run": run}, "token": TOKEN}}, variables, actions)
+    workflow = load_workflow("comment")
+    assert runner.condition(workflow["jobs"]["comment"]["if"])
+    runner.run(workflow, "comment")
+    return runner
+
+
+def write_artifact(folder: Path, number: str = "5", report: str = f"{MARKER}\n\n# Better\n") -> Path:
+    folder.mkdir()
+    (folder / "number").write_text(number)
+    (folder / "report.md").write_text(report)
+    return folder
+
+
+# Whole runs: a pull request from a fork that changes train.learning_rate, then brings its results, then breaks train
+
+
+def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: Path, tmp_path: Path) -> None:
+    office.set_learning_rate(0.001)
+    sha = office.push("warmer", "a higher learning rate")
+    office.hub.open_pull_request(5, sha, "warmer", FORK)
+    run, artifact = office.run_pipeline(5, "warmer")
+    assert stages_run(run.printed["Pipeline"]) == ["train", "evaluate"], run.printed
+    assert run.outcomes["Report of a failure"] == "skipped"
+    assert "ece" in run.printed["Report and gate"].lower()
+    failures = [name for name, outcome in run.outcomes.items() if outcome == "failure"]
+    assert failures == ["Does the lock belong to this change?", "Report and gate"]
+    report = (artifact / "report.md").read_text()
+    assert report.startswith(MARKER)
+    assert report in run.summary
+    assert list(artifact.rglob("*.png"))
+    said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
+    assert not said.failed, said.printed
+    assert said.outcomes["Post with CML"] == "failure"  # there is none on this machine
+    [comment] = office.hub.comments[5]
+    assert comment["user"]["login"] == BOT
+    assert comment["body"].startswith(MARKER)
+    assert sha[:12] in comment["body"]
+    assert "train.learning_rate" in comment["body"]
+    assert "`git apply results.patch`" in comment["body"]
+
+
+def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Office, clone: Path, tmp_path: Path) -> None:
+    [before] = [comment["id"] for comment in office.hub.comments[5]]
+    sh(office.desk, "git", "apply", str(office.scratch / "artifact1/results.patch"))
+    office.set_budget("ece", 1.0)
+    office.set_budget("accuracy_drop", 1.0)
+    office.set_budget("macro_f1_drop", 1.0)
+    office.set_budget("significance", 0.000001)
+    sha = office.push("warmer", "its results, and milder budgets")
+    office.hub.open_pull_request(5, sha, "warmer", FORK)
+    run, artifact = office.run_pipeline(5, "warmer")
+    assert not run.failed, run.printed
+    assert stages_run(run.printed["Pipeline"]) == []  # all of it was in the cache that the first run left
+    said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
+    assert not said.failed, said.printed
+    [comment] = office.hub.comments[5]
+    assert comment["id"] == before
+    assert sha[:12] in comment["body"]
+    assert "results.patch" not in comment["body"]
+
+
+def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clone: Path, tmp_path: Path) -> None:
+    office.set_learning_rate(-1.0)
+    sha = office.push("warmer", "a learning rate that is none")
+    office.hub.open_pull_request(5, sha, "warmer", FORK)
+    run, artifact = office.run_pipeline(5, "warmer")
+    assert [name for name, outcome in run.outcomes.items() if outcome == "failure"] == ["Does the lock belong to this change?", "Pipeline"]
+    assert run.outcomes["Report and gate"] == "skipped"
+    said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
+    assert not said.failed, said.printed
+    [comment] = office.hub.comments[5]
+    assert "## The pipeline failed in stage `train`" in comment["body"]
+    assert "error: params.yaml: train.learning_rate: -1.0: input should be greater than 0" in comment["body"]
+    assert f"https://github.com/{REPOSITORY}/actions/runs/{office.runs}" in comment["body"]
+    assert "The pipeline failed" in run.summary
+
+
+def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(office: Office) -> None:
+    walker = office.scratch / "walker"
+    sh(Path(), "git", "clone", "--quiet", "--branch", "main", str(office.origin), str(walker))
+    link_tree(office.cache, walker / ".dvc/cache")  # with what `pipeline` made of the same learning rate
+    blocks = re.findall(r"```bash\n(.*?)```", Path("docs/pull-requests.md").read_text(encoding="utf-8"), re.DOTALL)
+    printed = {line: sh(walker, "bash", "-c", line) for block in blocks for line in block.splitlines()}
+    [ran] = [output for line, output in printed.items() if line.startswith("dvc exp run")]
+    assert set(stages_run(ran)) <= {"train", "evaluate"}
+    [report] = [output for line, output in printed.items() if "pipeline.report" in line]
+    assert report.startswith(MARKER)
+    assert "train.learning_rate" in report
+    assert "faster" in printed["dvc exp list origin"]
+    changed = sh(walker, "git", "diff", "--name-only", "origin/main", "origin/try-faster").split()
+    assert {"params.yaml", "dvc.lock", "metrics/evaluate.json", "metrics/predictions.csv"} <= set(changed)
+    assert sh(walker, "git", "status", "--porcelain") == ""
+    assert "up to date" in sh(walker, "dvc", "status")
+
+
+# The artifact is a stranger's
+
+
+@pytest.mark.parametrize("number", ["5; rm -rf .", "$(id)", "5\n6", "-5", "0", "\N{FULLWIDTH DIGIT FIVE}", "", "9" * 400, "../pulls/5"])
+def test_a_number_that_is_none_is_refused(github: GitHub, clone: Path, tmp_path: Path, number: str) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact", number))
+    assert [name for name, outcome in run.outcomes.items() if outcome == "failure"] == ["Check"]
+    assert run.printed["Check"].startswith("error: number: ")
+    assert run.printed["Check"].count("\n") == 1
+    assert github.writes == []
+
+
+@pytest.mark.parametrize(
+    ("sha", "branch", "repository"), [(SHA, "other", REPOSITORY), (SHA, "warmer", FORK), ("f" * 40, "other", REPOSITORY)]
+)
+def test_the_number_of_somebody_elses_pull_request_is_refused(
+    github: GitHub, clone: Path, tmp_path: Path, sha: str, branch: str, repository: str
+) -> None:
+    github.open_pull_request(5, sha, branch, repository)
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"))
+    assert "nothing is posted" in run.printed["Check"]
+    assert run.failed
+    assert github.writes == []
+
+
+def test_a_report_on_an_older_commit_is_left_to_the_newer_run(github: GitHub, clone: Path, tmp_path: Path) -> None:
+    github.open_pull_request(5, "f" * 40, "warmer")
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"))
+    assert not run.failed, run.printed
+    assert "newer commit" in run.printed["Check"]
+    assert github.writes == []
+
+
+def test_an_unknown_pull_request_is_a_line(github: GitHub, clone: Path, tmp_path: Path) -> None:
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"))
+    assert re.fullmatch(r"error: GitHub: GET pulls/5: 404: .*\n", run.printed["Check"])
+
+
+def test_a_report_over_the_cap_is_cut_and_says_so(github: GitHub, clone: Path, tmp_path: Path) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    report = f"{MARKER}\n\n" + "".join(f"| intent {row} | {row} |\n" for row in range(20_000))
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact", report=report))
+    assert not run.failed, run.printed
+    body = github.comments[5][0]["body"]
+    assert 55_000 < len(body) < 61_000
+    assert "Cut to 60,000 characters" in body.split("| intent")[0]
+    assert re.search(r"\| intent (\d+) \| \1 \|\n", body[-200:])  # whole lines
+
+
+def test_hostile_text_stays_text(github: GitHub, clone: Path, tmp_path: Path) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    report = f"{MARKER}\n$(touch pwned) `touch pwned` ${{{{ github.token }}}}\n@everyone and a@b.example\n\x00\x1b[31m\u202eevil\n<!-- open"
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact", report=report))
+    assert not run.failed, run.printed
+    body = github.comments[5][0]["body"]
+    assert body.count(MARKER) == 1
+    assert "Made by this pull request's own code" in body.splitlines()[2]
+    assert "$(touch pwned) `touch pwned` ${{ github.token }}" in body
+    assert "@\u200beveryone and a@b.example" in body
+    assert not set(body) & set("\x00\x1b\u202e")
+    assert TOKEN not in body + "".join(run.printed.values())
+    assert not list(clone.glob("pwned")) + list((tmp_path / "run").rglob("pwned"))
+
+
+@pytest.mark.parametrize("name", ["number", "report.md"])
+def test_a_link_out_of_the_artifact_is_not_followed(github: GitHub, clone: Path, tmp_path: Path, name: str) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    artifact = write_artifact(tmp_path / "artifact")
+    (tmp_path / "secret").write_text("5")
+    (artifact / name).unlink()
+    (artifact / name).symlink_to(tmp_path / "secret")
+    run = run_comment(github, clone, tmp_path / "run", artifact)
+    assert f"error: {name}: not to be read" in run.printed["Check"]
+    assert github.writes == []
+
+
+def test_a_strangers_comment_with_our_first_line_is_not_touched_and_ours_is_found_on_a_later_page(
+    github: GitHub, clone: Path, tmp_path: Path
+) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    github.add_comment(5, f"{MARKER}\nfake", "stranger")
+    for number in range(120):
+        github.add_comment(5, f"talk {number}", "stranger")
+    ours = github.add_comment(5, f"{MARKER}\nours", BOT)
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"))
+    assert not run.failed, run.printed
+    assert github.writes == [f"PATCH issues/comments/{ours['id']}"]
+    assert "# Better" in ours["body"]
+
+
+def test_where_cml_posts_nothing_else_does(github: GitHub, clone: Path, tmp_path: Path) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    record = 'printf "%s\\n" "$@" > "$RUNNER_TEMP/asked"; env > "$RUNNER_TEMP/saw"; cat "${!#}" > "$RUNNER_TEMP/posted"'
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"), cml=record)
+    assert run.outcomes["Post with CML"] == "success"
+    assert run.outcomes["Post without CML"] == "skipped"
+    assert github.writes == []
+    asked = (tmp_path / "run/asked").read_text().splitlines()
+    assert asked[:2] == ["comment", "update"]
+    assert {"--publish=false", "--target=pr/5", f"--repo=https://github.com/{REPOSITORY}"} <= set(asked)
+    assert (tmp_path / "run/posted").read_text().startswith(MARKER)
+    assert {"ITERATIVE_DO_NOT_TRACK=1", f"REPO_TOKEN={TOKEN}"} <= set((tmp_path / "run/saw").read_text().splitlines())
+
+
+@pytest.mark.parametrize("reason", ["ours is beyond what CML reads", "a stranger has its watermark"])
+def test_where_cml_would_write_elsewhere_it_is_not_asked(github: GitHub, clone: Path, tmp_path: Path, reason: str) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    watermark = f'![](https://cml.dev/watermark.png#{SHA} "CML watermark tinybert-intents")'
+    for number in range(40):
+        github.add_comment(5, f"talk {number}", "stranger")
+    ours = github.add_comment(5, f"{MARKER}\n{watermark}", BOT)
+    if reason.startswith("a stranger"):
+        github.comments[5] = [ours, github.add_comment(5, f"{MARKER}\n{watermark}", "stranger")]
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"), cml="exit 0")
+    assert run.outcomes["Post with CML"] == "skipped"
+    assert github.writes == [f"PATCH issues/comments/{ours['id']}"]
+
+
+def test_where_cml_fails_the_comment_is_posted_all_the_same(github: GitHub, clone: Path, tmp_path: Path) -> None:
+    github.open_pull_request(5, SHA, "warmer")
+    run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact"), cml="exit 1")
+    assert not run.failed, run.printed
+    assert github.writes == ["POST issues/5/comments"]
+    # CML would know this comment for its own: its expression for that, with the commit and the title that it adds
+    assert re.search(
+        r'!\[\]\(https://cml\.dev/watermark\.png#[0-9a-fA-F]+ "CML watermark tinybert-intents"\)', github.comments[5][0]["body"]
+    )
+
+
+# The weekly verification
+
+
+def test_a_failed_verification_opens_one_issue_and_adds_to_it_the_week_after(github: GitHub, clone: Path, tmp_path: Path) -> None:
+    for week in (1, 2):
+        variables = {
+            "GITHUB_API_URL": github.url,
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "GITHUB_RUN_ID": str(week),
+        }
+        contexts = {"github": {"token": TOKEN}, "needs": {"verify": {"outputs": {"verdict": "error: dvc.lock: `does not hold`"}}}}
+        runner = Runner(clone, tmp_path, contexts, variables, {"actions/checkout": lambda _: None})
+        runner.run(load_workflow("verify"), "alarm")
+        assert not runner.failed, runner.printed
+    [issue] = github.issues
+    assert issue["body"] == f"error: dvc.lock: `does not hold`\n\nhttps://github.com/{REPOSITORY}/actions/runs/1"
+    assert [comment["body"].splitlines()[-1] for comment in github.comments[1]] == [f"https://github.com/{REPOSITORY}/actions/runs/2"]
+
+
+@pytest.mark.parametrize(
+    ("log", "verdict"),
+    [
+        ("note: x\nverified: all 9 outputs are bit-identical\n", "verified: all 9 outputs are bit-identical"),
+        ("error: first\nerror: dvc.lock: does not hold $(id)\nmake: *** [verify] Error 1\n", "error: dvc.lock: does not hold $(id)"),
+        ("pip: no network\n", "no verdict: see the run"),
+    ],
+)
+def test_the_verdict_of_the_verification_is_its_last_word(tmp_path: Path, log: str, verdict: str) -> None:
+    [step] = [step for step in load_workflow("verify")["jobs"]["verify"]["steps"] if step.get("id") == "verdict"]
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/log").write_text(log)
+    runner = Runner(tmp_path, tmp_path, {}, {}, {})
+    runner.run({"defaults": {"run": {"shell": "bash"}}, "jobs": {"verify": {"steps": [step]}}}, "verify")
+    assert not runner.failed, runner.printed
+    assert runner.contexts["steps"]["verdict"]["outputs"]["verdict"] == verdict
+
+
+# What the YAML must hold to
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_rights_are_least_and_time_is_limited(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for use in re.findall(r"uses: (.*)", text):
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", use), use
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {}
+    assert workflow["concurrency"]["group"]
+    for name, job in workflow["jobs"].items():
+        assert job["permissions"], name
+        assert job["timeout-minutes"] <= 120, name
+        for step in job["steps"]:
+            assert "${{" not in step.get("run", ""), "values reach a script through env alone"
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+
+
+def rights(name: str) -> dict[str, Any]:
+    return {job: definition["permissions"] for job, definition in load_workflow(name)["jobs"].items()}
+
+
+def test_the_code_of_a_pull_request_never_meets_a_right_to_write_or_a_secret() -> None:
+    for name in ("tests", "pipeline"):
+        assert all(permissions == {"contents": "read"} for permissions in rights(name).values())
+        assert not re.search(r"secrets\.|github\.token|id-token", Path(f".github/workflows/{name}.yaml").read_text(encoding="utf-8"))
+    triggers = {path.stem: set(load_workflow(path.stem)[True]) for path in WORKFLOWS}  # YAML 1.1 reads `on` as true
+    assert {name for name, on in triggers.items() if "pull_request" in on} == {"tests", "pipeline"}
+    assert not any("pull_request_target" in on for on in triggers.values())
+    assert rights("comment") == {"comment": {"actions": "read", "contents": "read", "pull-requests": "write"}}
+
+
+@pytest.mark.parametrize("module", ["alarm", "comment", "failure"])
+def test_what_runs_beside_a_token_or_after_a_failed_installation_needs_no_package(module: str) -> None:
+    command = [sys.executable, "-S", "-m", f"pipeline.{module}", "--help"]
+    assert "Run " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
