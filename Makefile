@@ -46,8 +46,8 @@ lint: install ## formatting, lint, types, workflows
 verify: install ## rebuild all in a clean clone, without cache: does dvc.lock hold?
 	python -m pipeline.verify
 
-banking77: install ## the reference run on BANKING77 ($BANKING77_DIR, else the hub)
-	python -m pipeline.reference
+banking77: install ## the reference run on BANKING77 ($$BANKING77_DIR, else the hub), five students (SEEDS=another number)
+	python -m pipeline.reference --seeds $(or $(SEEDS),5)
 
 params: install ## compose params.yaml from configs/
 	python -m pipeline.compose
@@ -56,7 +56,7 @@ docs: install ## regenerate the tables in the documents
 	python -m pipeline.tables --write
 
 lock: install ## resolve requirements.lock anew from pyproject.toml
-	pip-compile --quiet --upgrade --extra run --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
+	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes

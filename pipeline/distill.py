@@ -1,18 +1,81 @@
-"""The student during distillation, with the teacher's encoder beside it.
+"""What the student is asked for beside class probabilities: the teacher's hidden states, computed once and kept in a file.
 
-Each student layer is asked for the hidden states of a teacher layer, at every token, through a linear map of its own (Jiao et al. 2020,
+Each student layer learns the hidden states of a teacher layer, at every token, through a linear map of its own (Jiao et al. 2020,
 TinyBERT, arXiv 1909.10351, equation 7): a far richer signal than the class probabilities alone. The maps are thrown away after.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import BertForSequenceClassification, BertModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from pipeline.batching import Ids, by_length, pad
 from pipeline.subclone import layer_ends
+
+BATCH_SIZE = 128
+
+
+class HiddenStates:
+    """Hidden states of L layers at every token of N texts, float16, in a file without a name: it is gone with the process.
+
+    Only the rows asked for are read, so that memory stays flat however many texts there are. For BANKING77 and four copies of each
+    query the file has 2.5 GB.
+
+    Args:
+        encoder: the teacher, on the CPU.
+        layers: which of its layers (1-based).
+        ids: word-piece ids of the texts.
+        precision: of the forward pass, ``bf16`` (autocast) or ``fp32``.
+
+    Attributes:
+        variance_L: variance of each layer's hidden states over all texts, tokens and dimensions.
+    """
+
+    def __init__(self, encoder: BertModel, layers: Sequence[int], ids: Ids, precision: str) -> None:
+        self.shape = (len(layers), encoder.config.hidden_size)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
+        weakref.finalize(self, self._file.close)
+        self._starts = np.concatenate([[0], np.cumsum([len(tokens) for tokens in ids])])
+        moments_2L = np.zeros((2, len(layers)))
+        encoder.eval()
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            for batch in by_length(ids, BATCH_SIZE):
+                hidden = encoder(**pad([ids[row] for row in batch]), output_hidden_states=True).hidden_states
+                states_BTLH = torch.stack([hidden[layer].float() for layer in layers], dim=2).numpy()
+                for row, states_TLH in zip(batch, states_BTLH, strict=True):
+                    told_TLH = states_TLH[: len(ids[row])]
+                    moments_2L += told_TLH.mean(axis=2).sum(axis=0), np.square(told_TLH).mean(axis=2).sum(axis=0)
+                    self._write(row, told_TLH.astype(np.float16))
+        self._file.flush()
+        mean_L, mean_square_L = moments_2L / self._starts[-1]
+        self.variance_L: list[float] = (mean_square_L - np.square(mean_L)).tolist()
+
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """The states of some texts, token after token without padding, float16 of shape (tokens of these texts, L, hidden)."""
+        told = b"".join(self._read(row) for row in rows)
+        return torch.frombuffer(bytearray(told), dtype=torch.float16).view(-1, *self.shape)
+
+    def _read(self, row: int) -> bytes:
+        start, end = self._place(row), self._place(row + 1)
+        return os.pread(self._file.fileno(), end - start, start)
+
+    def _write(self, row: int, states_TLH: np.ndarray) -> None:
+        self._file.seek(self._place(row))
+        self._file.write(states_TLH.tobytes())
+
+    def _place(self, row: int) -> int:
+        """Where a text begins in the file, in bytes."""
+        layers, hidden = self.shape
+        return int(self._starts[row]) * layers * hidden * np.dtype(np.float16).itemsize
 
 
 class GuidedStudent(nn.Module):
@@ -20,31 +83,45 @@ class GuidedStudent(nn.Module):
 
     Args:
         student: learns.
-        teacher: encoder that stays as it is.
+        width: of the teacher's hidden states.
+        variance_L: of the teacher's hidden states, one number a layer of the student.
         kept: the teacher's hidden dimensions that the student was cut out of, in order, or None: where the maps start.
-        weight: of the mean squared error a layer, in units of the variance of the teacher's hidden states.
+        weight: of the mean squared error a layer, in units of that variance.
     """
 
-    def __init__(self, student: BertForSequenceClassification, teacher: BertModel, kept: torch.Tensor | None, weight: float) -> None:
+    def __init__(
+        self, student: BertForSequenceClassification, width: int, variance_L: list[float], kept: torch.Tensor | None, weight: float
+    ) -> None:
         super().__init__()
         self.student = student
-        self._teacher = (teacher.eval(),)  # in a tuple, so that it is neither trained nor put into training mode
+        self.variance_L = variance_L
         self.weight = weight
-        self.ends = layer_ends(teacher.config.num_hidden_layers, student.config.num_hidden_layers)
-        narrow, wide = student.config.hidden_size, teacher.config.hidden_size
-        self.maps = nn.ModuleList([_map(narrow, wide, kept) for _ in self.ends])
+        self.maps = nn.ModuleList([_map(student.config.hidden_size, width, kept) for _ in variance_L])
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SequenceClassifierOutput:
-        """Logits of shape (B, classes) and the weighted mean error over the layers, from ids and mask of shape (B, T)."""
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, teacher_states: torch.Tensor) -> SequenceClassifierOutput:
+        """Logits of shape (B, classes) and the weighted mean error over the layers.
+
+        Args:
+            input_ids: shape (B, T).
+            attention_mask: the same.
+            teacher_states: of the tokens that are not padding, row after row, shape (tokens, layers of the student, width).
+        """
         outputs = self.student(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-        with torch.no_grad():
-            targets = self._teacher[0](input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True).hidden_states
         tokens = attention_mask.bool()
-        gaps = []
-        for layer, (linear, end) in enumerate(zip(self.maps, self.ends, strict=True), start=1):
-            target = targets[end][tokens].float()
-            gaps.append(F.mse_loss(linear(outputs.hidden_states[layer][tokens]).float(), target) / target.var())
+        gaps = [
+            F.mse_loss(linear(hidden[tokens]).float(), teacher_states[:, layer].float()) / variance
+            for layer, (linear, hidden, variance) in enumerate(zip(self.maps, outputs.hidden_states[1:], self.variance_L, strict=True))
+        ]
         return SequenceClassifierOutput(loss=self.weight * torch.stack(gaps).mean(), logits=outputs.logits)
+
+
+def guide(
+    student: BertForSequenceClassification, teacher: BertModel, kept: torch.Tensor | None, ids: Ids, weight: float, precision: str
+) -> tuple[GuidedStudent, HiddenStates]:
+    """The student beside the teacher's hidden states of all the texts that it will see."""
+    layers = layer_ends(teacher.config.num_hidden_layers, student.config.num_hidden_layers)
+    states = HiddenStates(teacher, layers, ids, precision)
+    return GuidedStudent(student, teacher.config.hidden_size, states.variance_L, kept, weight), states
 
 
 def _map(narrow: int, wide: int, kept: torch.Tensor | None) -> nn.Linear:

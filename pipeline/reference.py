@@ -1,16 +1,19 @@
 """The reference run: the same stages on BANKING77, in a clone under ``build/``, written to ``metrics/reference/banking77.json``.
 
-Run     python -m pipeline.reference
+Run     python -m pipeline.reference [--seeds 5]
 
-Takes the data from $BANKING77_DIR if set, else from the hub. Neither the workspace nor its lock is touched. A killed run goes on where
-it was. The official test split is scored once a run; the result counts how often it has been scored so far.
+Takes the data from $BANKING77_DIR if set, else from the hub. Neither the workspace nor its lock is touched. The teachers are fitted once;
+the student is trained once a seed, on the same soft targets. The result is written anew after every seed, and a killed run goes on with
+the seed it was at. The official test split is scored once a seed; the result counts how often it has been scored so far.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import resource
+import statistics
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -21,20 +24,28 @@ import yaml
 from pipeline import artifacts
 from pipeline.clone import clone, head, run
 from pipeline.errors import exit_with_one_line
+from pipeline.independent import agreement_with_our_labels, without_twins
+from pipeline.paired import compare, pair
 
 FOLDER, RESULT = Path("build/banking77"), Path("metrics/reference/banking77.json")
 OVERRIDES = ("data=banking77", "experiment=reference")
+FIRST_SEED = 42
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "dvc")
-WALL = "wall_seconds.json"
+RUNS = Path(".dvc/tmp/runs")  # in the clone: one file a seed
+STUDENT = "tinybert"
+SIGNIFICANCE = 0.05
 
 
-def run_stages(folder: Path) -> dict[str, float]:
+def run_stages(folder: Path, file: Path) -> dict[str, float]:
     """Runs the stages one by one.
 
+    Args:
+        folder: the clone.
+        file: where the seconds are kept as stages end, so that those of a killed run are not lost.
+
     Returns:
-        Wall seconds by stage; of a stage that a killed run had already finished, those of that run.
+        Wall seconds of each stage that had to run.
     """
-    file = folder / ".dvc" / "tmp" / WALL
     seconds: dict[str, float] = artifacts.read_json(file) if file.exists() else {}
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]:
         started = time.monotonic()
@@ -44,52 +55,122 @@ def run_stages(folder: Path) -> dict[str, float]:
     return seconds
 
 
-def count_scorings(lock_sha256: str, result: Path) -> int:
+def run_seed(folder: Path, commit: str, seed: int) -> dict[str, Any]:
+    """Trains and scores the student of one seed, or reads what an earlier call did at the same commit."""
+    file = folder / RUNS / f"{seed}.json"
+    if file.exists() and artifacts.read_json(file)["commit"] == commit:
+        done: dict[str, Any] = artifacts.read_json(file)
+        return done
+    for _ in run(folder, "python", "-m", "pipeline.compose", *OVERRIDES, f"train.seed={seed}"):
+        pass
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".seconds")
+    seconds = run_stages(folder, part)
+    with (folder / "metrics" / "predictions.csv").open(encoding="utf-8", newline="") as handle:
+        predictions = list(csv.DictReader(handle))
+    result = {
+        "commit": commit,
+        "seed": seed,
+        "lock_sha256": hashlib.sha256((folder / "dvc.lock").read_bytes()).hexdigest(),
+        "evaluate": artifacts.read_json(folder / "metrics" / "evaluate.json"),
+        "differences": differences(predictions),
+        "without_twins": without_twins(folder, predictions),
+        "sample": agreement_with_our_labels(folder),
+        "wall_seconds": seconds,
+    }
+    artifacts.write_json(file, result)
+    part.unlink()
+    return result
+
+
+def differences(predictions: list[dict[str, str]]) -> dict[str, Any]:
+    """How far the student is from every other model on the same queries: change, its 95 % interval, and McNemar's p."""
+    columns = {column: [row[column] for row in predictions] for column in predictions[0]}
+    report = {}
+    for model in [column for column in columns if column not in ("id", "label", "predicted", "confidence")]:
+        told = compare(pair(columns["id"], columns["label"], columns[model], columns["predicted"]), SIGNIFICANCE)
+        report[model] = {
+            metric: {"change": row.change, "low": row.low, "high": row.high} | ({} if row.p is None else {"mcnemar_p": row.p})
+            for metric, row in told.items()
+        }
+    return report
+
+
+def over_seeds(model: str, values: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation (of a sample; 0 for one run) and each value; a teacher has one value, since all runs share it."""
+    if model != STUDENT:
+        values = values[:1]
+    return {
+        "mean": round(statistics.mean(values), 6),
+        "std": round(statistics.stdev(values), 6) if len(values) > 1 else 0.0,
+        "per_seed": values,
+    }
+
+
+def count_scorings(locks: list[str], result: Path) -> int:
     """How often the test split has been scored to get here; a lock already scored gives the same figures and counts once."""
     if not result.exists():
-        return 1
+        return len(locks)
     before = artifacts.read_json(result)
-    return int(before["test_scorings"]) + int(before["lock_sha256"] != lock_sha256)
+    known = before.get("lock_sha256_per_seed", [before["lock_sha256"]])
+    return int(before["test_scorings"]) + len(set(locks) - set(known))
 
 
-def summarize(folder: Path, commit: str, seconds: dict[str, float]) -> dict[str, Any]:
-    """Gathers the result from the clone; fractions, not percent."""
-    lock_sha256 = hashlib.sha256((folder / "dvc.lock").read_bytes()).hexdigest()
+def summarize(folder: Path, commit: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Gathers the result of all seeds so far; fractions, not percent."""
     machine = artifacts.read_json(folder / "metrics" / "machine.json")
-    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    models = {
-        model: {"parameters": row["parameters"]}
-        | {metric: {"mean": row[metric], "std": 0.0, "per_seed": [row[metric]]} for metric in ("accuracy", "macro_f1")}
-        for model, row in artifacts.read_json(folder / "metrics" / "evaluate.json").items()
-    }
+    locks = [each["lock_sha256"] for each in runs]
     return {
-        "command": "make banking77",
+        "command": f"make banking77 SEEDS={len(runs)}",
         "commit": commit,
         "cpu": machine["cpu"],
         "threads": machine["threads"],
         "precision": machine["precision"],
         "versions": {package: version(package) for package in PACKAGES},
-        "params": params,
-        "lock_sha256": lock_sha256,
-        "seeds": [params["train"]["seed"]],
-        "models": models,
-        "wall_seconds": seconds,
+        "params": yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")),
+        "lock_sha256": locks[0],
+        "lock_sha256_per_seed": locks,
+        "seeds": [each["seed"] for each in runs],
+        "models": {
+            model: {"parameters": row["parameters"]}
+            | {metric: over_seeds(model, [each["evaluate"][model][metric] for each in runs]) for metric in ("accuracy", "macro_f1")}
+            for model, row in runs[0]["evaluate"].items()
+        },
+        "differences_per_seed": [each["differences"] for each in runs],
+        "without_twins": {
+            "queries": runs[0]["without_twins"]["queries"],
+            "accuracy": {
+                model: over_seeds(model, [each["without_twins"]["accuracy"][model] for each in runs])
+                for model in runs[0]["without_twins"]["accuracy"]
+            },
+        },
+        "sample": {
+            "queries": runs[0]["sample"]["queries"],
+            "accuracy": {
+                model: over_seeds(model, [each["sample"]["accuracy"][model] for each in runs]) for model in runs[0]["sample"]["accuracy"]
+            },
+        },
+        "wall_seconds": {
+            stage: round(statistics.mean([each["wall_seconds"][stage] for each in runs if stage in each["wall_seconds"]]), 1)
+            for stage in runs[0]["wall_seconds"]
+        },
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
-        "test_scorings": count_scorings(lock_sha256, RESULT),
+        "test_scorings": count_scorings(locks, RESULT),
     }
 
 
 def main() -> None:
-    """Clones, composes, runs, writes the result."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    """Clones, and for every seed composes, runs and writes the result so far."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, choices=range(1, 101), metavar="N", help="how many students, 1 to 100 (5)")
+    seeds = parser.parse_args().seeds
     commit = head()
     clone(commit, FOLDER)
-    for _ in run(FOLDER, "python", "-m", "pipeline.compose", *OVERRIDES):
-        pass
-    seconds = run_stages(FOLDER)
-    result = summarize(FOLDER, commit, seconds)
-    artifacts.write_json(RESULT, result)
-    print(f"{RESULT}: tinybert accuracy {result['models']['tinybert']['accuracy']['mean']:.4f}, {sum(seconds.values()) / 60:.1f} minutes")
+    runs: list[dict[str, Any]] = []
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        runs.append(run_seed(FOLDER, commit, seed))
+        artifacts.write_json(RESULT, summarize(FOLDER, commit, runs))
+        print(f"{RESULT}: seed {seed}: tinybert accuracy {runs[-1]['evaluate'][STUDENT]['accuracy']:.4f}", flush=True)
 
 
 if __name__ == "__main__":

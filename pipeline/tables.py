@@ -65,15 +65,34 @@ def reference() -> str:
         return "Not run yet: `make banking77`.\n"
     run = artifacts.read_json(REFERENCE)
     rows = [
-        [MODELS[name], f"{100 * row['accuracy']['mean']:.2f}", f"{100 * row['macro_f1']['mean']:.2f}", f"{row['parameters'] / 1e6:.1f}"]
+        [
+            MODELS[name],
+            *(_mean(row[metric]) for metric in ("accuracy", "macro_f1")),
+            *(_mean(run[part]["accuracy"][name]) if part in run else "" for part in ("without_twins", "sample")),
+            f"{row['parameters'] / 1e6:.1f}",
+        ]
         for name, row in run["models"].items()
     ]
+    header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %", "parameters, millions"]
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
-    return markdown(["model", "accuracy, %", "macro-F1, %", "parameters, millions"], rows) + (
-        f"\n`{run['command']}`, n = {len(run['seeds'])} seed ({', '.join(map(str, run['seeds']))}), official test split, "
-        f"scored {run['test_scorings']} time(s); {sum(run['wall_seconds'].values()) / 60:.0f} minutes and "
-        f"{run['peak_rss_mib'] / 1024:.1f} GiB on {run['threads']} threads of {run['cpu']}; {versions}.\n"
+    elsewhere = (
+        f" Without twins: on the {run['without_twins']['queries']:,} test queries that have no near twin of the same label in train (token "
+        f"Jaccard similarity of 0.8 or more). Our sample: its {run['sample']['queries']:,} queries, none of which any model has seen."
+        if "sample" in run
+        else ""
     )
+    return markdown(header, rows) + (
+        f"\n`{run['command']}`, n = {len(run['seeds'])} students (mean ± standard deviation; seeds "
+        f"{', '.join(map(str, run['seeds']))}), official test split, "
+        f"scored {run['test_scorings']} times so far; {sum(run['wall_seconds'].values()) / 60:.0f} minutes and "
+        f"{run['peak_rss_mib'] / 1024:.1f} GiB on {run['threads']} threads of {run['cpu']}; {versions}.{elsewhere}\n"
+    )
+
+
+def _mean(over_seeds: dict[str, Any]) -> str:
+    """Mean of fractions, in percent, with the standard deviation where there is more than one."""
+    spread = f" ± {100 * over_seeds['std']:.2f}" if len(over_seeds["per_seed"]) > 1 else ""
+    return f"{100 * over_seeds['mean']:.2f}{spread}"
 
 
 def stages() -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from dvclive.live import Live
 from pydantic import Field
+from torch import nn
 from transformers import BertForSequenceClassification
 
 from pipeline import artifacts
@@ -27,7 +28,7 @@ from pipeline.batching import LengthBuckets
 from pipeline.calibration import fit_temperature
 from pipeline.charts import draw_curves
 from pipeline.command_line import read_paths
-from pipeline.distill import GuidedStudent
+from pipeline.distill import guide
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
@@ -95,7 +96,7 @@ def examples_of(
 
 def teach_student(
     student: BertForSequenceClassification,
-    guide: GuidedStudent | None,
+    learner: nn.Module,
     examples: Examples,
     buckets: LengthBuckets,
     validation: Queries,
@@ -103,7 +104,7 @@ def teach_student(
     live: Live,
     params: TrainParams,
 ) -> None:
-    """Trains the student in place, by itself or within its guide, logging loss and validation accuracy once an epoch."""
+    """Trains the student in place, as itself or as a part of ``learner``, logging loss and validation accuracy once an epoch."""
 
     def log_epoch(epoch: int, loss: float) -> None:
         right = accuracy(validation_labels, run_batches(student, validation.ids, params.precision).argmax(axis=1))
@@ -125,16 +126,18 @@ def teach_student(
     )
     loss = soft_loss(params.distillation_temperature) if params.targets == "soft" else hard_loss
     with occurring_rows(student.bert, [*examples.ids, *validation.ids]):
-        fit(guide or student, student.classifier, examples, buckets, loss, schedule, log_epoch)
+        fit(learner, student.classifier, examples, buckets, loss, schedule, log_epoch)
 
 
-def make_guide(
-    student: BertForSequenceClassification, kept: torch.Tensor | None, teacher: Path, params: TrainParams
-) -> GuidedStudent | None:
-    """Puts the teacher's encoder beside the student, unless the params ask for labels or class probabilities alone."""
+def beside_teacher(
+    student: BertForSequenceClassification, kept: torch.Tensor | None, teacher: Path, examples: Examples, params: TrainParams
+) -> tuple[nn.Module, Examples]:
+    """What learns, and from which examples: with hidden states of the teacher, unless the params ask for labels or probabilities alone."""
     if params.targets == "hard" or not params.hidden_weight:
-        return None
-    return GuidedStudent(student, load_encoder(teacher), kept, params.hidden_weight)
+        return student, examples
+    print(f"teacher: hidden states of {len(examples)} texts", flush=True)
+    guided, states = guide(student, load_encoder(teacher), kept, examples.ids, params.hidden_weight, params.precision)
+    return guided, Examples(examples.ids, examples.targets, states)
 
 
 @contextmanager
@@ -190,10 +193,10 @@ def main() -> None:
         tokenizer / "vocab.txt",
         queries.ids,
     )
-    guide = make_guide(model, kept, args.teacher / artifacts.FINETUNED, params)
+    learner, examples = beside_teacher(model, kept, args.teacher / artifacts.FINETUNED, examples, params)
     print(f"student: {model.num_parameters():,} parameters, {len(buckets)} steps an epoch", flush=True)
     with curves(args.plots) as live:
-        teach_student(model, guide, examples, buckets, validation, validation_labels, live, params)
+        teach_student(model, learner, examples, buckets, validation, validation_labels, live, params)
 
     logits = run_batches(model, validation.ids, "fp32")
     temperature = calibrate(logits, validation_labels, params.calibration_temperature, in_train)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from pipeline.batching import Ids, LengthBuckets, pad
 
 NO_DECAY = ("bias", "LayerNorm", "embeddings")
 
-Example = tuple[np.ndarray, np.ndarray]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -46,25 +45,38 @@ class Schedule:
     seed: int
 
 
-class Examples(Dataset[Example]):
-    """Word-piece ids of N queries and their targets: class indices (N,) or log-probabilities (N, classes)."""
+class RowSource(Protocol):
+    """Anything that a model is shown beside ids and mask."""
 
-    def __init__(self, ids: Ids, targets: np.ndarray) -> None:
+    def read(self, rows: Sequence[int]) -> torch.Tensor:
+        """What belongs to some rows."""
+
+
+class Examples(Dataset[int]):
+    """Word-piece ids of N queries and their targets: class indices (N,) or log-probabilities (N, classes).
+
+    An item is a row's index; ``batch`` gathers what belongs to many.
+    """
+
+    def __init__(self, ids: Ids, targets: np.ndarray, teacher_states: RowSource | None = None) -> None:
         self.ids = ids
         self.targets = targets
+        self.teacher_states = teacher_states
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, row: int) -> Example:
-        return self.ids[row], self.targets[row]
+    def __getitem__(self, row: int) -> int:
+        return row
 
-
-def collate(examples: list[Example]) -> dict[str, torch.Tensor]:
-    """Pads a batch; adds ``targets``."""
-    ids, targets = zip(*examples, strict=True)
-    stacked = torch.from_numpy(np.stack(targets))
-    return {**pad(ids), "targets": stacked.float() if stacked.is_floating_point() else stacked.long()}
+    def batch(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        """Padded ids and mask, ``targets`` and, where there are any, ``teacher_states``."""
+        targets = torch.from_numpy(self.targets[rows])
+        inputs = pad([self.ids[row] for row in rows])
+        inputs["targets"] = targets.float() if targets.is_floating_point() else targets.long()
+        if self.teacher_states is not None:
+            inputs["teacher_states"] = self.teacher_states.read(rows)
+        return inputs
 
 
 class BucketTrainer(Trainer):
@@ -76,10 +88,10 @@ class BucketTrainer(Trainer):
         self.loss = loss
         self.buckets = buckets
 
-    def get_train_dataloader(self) -> DataLoader[Example]:
+    def get_train_dataloader(self) -> DataLoader[int]:
         """The training batches, in the order of the buckets."""
-        loader = DataLoader(self.examples, batch_sampler=self.buckets, collate_fn=collate)
-        prepared: DataLoader[Example] = self.accelerator.prepare(loader)
+        loader = DataLoader(self.examples, batch_sampler=self.buckets, collate_fn=self.examples.batch)
+        prepared: DataLoader[int] = self.accelerator.prepare(loader)
         return prepared
 
     def compute_loss(

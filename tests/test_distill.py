@@ -6,7 +6,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from pipeline.batching import LengthBuckets, pad
-from pipeline.distill import GuidedStudent
+from pipeline.distill import HiddenStates, guide
 from pipeline.subclone import layer_ends, subclone
 from pipeline.training import Examples, Schedule, fit, hard_loss
 
@@ -25,36 +25,46 @@ def test_a_student_of_four_layers_follows_the_first_third_fifth_and_last_of_six(
     assert layer_ends(6, 6) == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_file_gives_back_what_the_teacher_computes_for_any_rows(small_bert: BertModel) -> None:
+    states = HiddenStates(small_bert, [1, 3], IDS, "fp32")
+    wanted = small_bert.eval()(**pad(IDS[2:]), output_hidden_states=True).hidden_states
+    read = states.read([2, 0, 2])
+    assert read.shape == (6 + 4 + 6, 2, small_bert.config.hidden_size)
+    for layer, index in ((1, 0), (3, 1)):
+        torch.testing.assert_close(read[:6, index].float(), wanted[layer][0], atol=2e-3, rtol=1e-3)
+        assert states.variance_L[index] == pytest.approx(states.read([0, 1, 2])[:, index].float().var().item(), rel=5e-3)
+    assert torch.equal(read[:6], read[10:])
+
+
 def test_a_clone_of_the_same_shape_is_no_distance_from_its_teacher(small_bert: BertModel) -> None:
     student, kept = student_of(small_bert)
-    guided = GuidedStudent(student, small_bert, kept, weight=1.0)
-    outputs = guided(**pad(IDS))
-    assert outputs.loss.item() == pytest.approx(0, abs=1e-9)
+    guided, states = guide(student, small_bert, kept, IDS, 1.0, "fp32")
+    outputs = guided(**pad(IDS), teacher_states=states.read(range(3)))
+    assert outputs.loss.item() == pytest.approx(0, abs=1e-6)
     assert torch.equal(outputs.logits, student(**pad(IDS)).logits)
 
 
 def test_padding_does_not_count_and_the_weight_scales(small_bert: BertModel) -> None:
     student, kept = student_of(small_bert, num_hidden_layers=2, hidden_size=16)
-    guided = GuidedStudent(student, small_bert, kept, weight=1.0)
-    alone, padded = pad(IDS[:1]), pad(IDS)
+    guided, states = guide(student, small_bert, kept, IDS, 1.0, "fp32")
+    alone, padded = pad(IDS[:1]), {key: value[:1] for key, value in pad(IDS).items()}
     assert padded["input_ids"].shape[1] > alone["input_ids"].shape[1]
-    first = {key: value[:1] for key, value in padded.items()}
-    torch.testing.assert_close(guided(**first).loss, guided(**alone).loss)
-    single = guided(**alone).loss
+    single = guided(**alone, teacher_states=states.read([0])).loss
+    torch.testing.assert_close(guided(**padded, teacher_states=states.read([0])).loss, single)
     guided.weight = 3.0
-    torch.testing.assert_close(guided(**alone).loss, 3 * single)
+    torch.testing.assert_close(guided(**alone, teacher_states=states.read([0])).loss, 3 * single)
 
 
 def test_training_brings_the_student_nearer_and_leaves_the_teacher_as_it_was(small_bert: BertModel) -> None:
     torch.manual_seed(0)
     student, kept = student_of(small_bert, num_hidden_layers=2, hidden_size=16)
-    guided = GuidedStudent(student, small_bert, kept, weight=1.0)
     before = {name: value.clone() for name, value in small_bert.state_dict().items()}
-    far = guided(**pad(IDS)).loss.item()
+    guided, states = guide(student, small_bert, kept, IDS, 1.0, "fp32")
+    far = guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item()
     schedule = Schedule(60, 3, 3e-3, 3e-2, warmup_fraction=0.1, weight_decay=0.0, precision="fp32", seed=0)
     buckets = LengthBuckets(np.array([4, 3, 6]), lambda _: np.arange(3), 3, 0)
-    fit(guided, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule, lambda *_: None)
-    assert guided(**pad(IDS)).loss.item() < 0.5 * far
+    fit(guided, student.classifier, Examples(IDS, LABELS, states), buckets, hard_loss, schedule, lambda *_: None)
+    assert guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item() < 0.5 * far
     assert student(**pad(IDS)).logits.argmax(1).tolist() == LABELS.tolist()
     assert all(torch.equal(value, before[name]) for name, value in small_bert.state_dict().items())
     assert not small_bert.training

@@ -1,0 +1,63 @@
+"""How a BANKING77 model does where it cannot remember: test queries without a near twin in train, and our own queries."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from pipeline import artifacts
+from pipeline.ensemble import Ensemble
+from pipeline.features import Queries, read_labels
+from pipeline.inference import run_batches
+from pipeline.metrics import DECIMALS
+from pipeline.near_twins import nearest_by_jaccard
+from pipeline.student import load_student
+
+STUDENT = "tinybert"
+SAMPLE = Path("data/sample/queries.csv")
+TWIN = 0.8  # token Jaccard similarity
+
+
+def without_twins(folder: Path, predictions: list[dict[str, str]]) -> dict[str, Any]:
+    """Accuracy of every model on the test queries that have no near twin of the same label in train.
+
+    Args:
+        folder: a checkout in which the pipeline ran.
+        predictions: rows of its ``metrics/predictions.csv``.
+    """
+    train, test = (pq.read_table(folder / "data" / "prepared" / artifacts.split_table(split)) for split in ("train", "test"))
+    nearest, similarity = nearest_by_jaccard(test["text"].to_pylist(), train["text"].to_pylist())
+    labels = [np.array(table["label"].to_pylist()) for table in (train, test)]
+    is_twin = dict(zip(test["id"].to_pylist(), (similarity >= TWIN) & (labels[0][nearest] == labels[1]), strict=True))
+    rows = [row for row in predictions if not is_twin[row["id"]]]
+    models = {STUDENT: "predicted"} | {name: name for name in rows[0] if name not in ("id", "label", "predicted", "confidence")}
+    return {
+        "queries": len(rows),
+        "accuracy": {
+            model: round(sum(row[column] == row["label"] for row in rows) / len(rows), DECIMALS) for model, column in models.items()
+        },
+    }
+
+
+def agreement_with_our_labels(folder: Path) -> dict[str, Any]:
+    """Accuracy of every model on the repository's own queries, none of which it has seen."""
+    with SAMPLE.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    model = folder / "models" / STUDENT
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    texts = [row["text"] for row in rows]
+    ids = [np.array(encoding.ids, dtype=np.int64) for encoding in tokenizer.encode_batch(texts)]
+    intents = read_labels(folder / "data" / "features")
+    labels_N = np.array([intents.index(row["intent"]) for row in rows])
+    queries = Queries([str(line) for line in range(len(rows))], texts, ids, labels_N)
+    ensemble = Ensemble.load(folder / "models" / "teacher", folder / "data" / "raw" / "encoder")
+    scores = {STUDENT: run_batches(load_student(model)[0], ids, "fp32")} | ensemble.log_probabilities(queries, "fp32")
+    return {
+        "queries": len(rows),
+        "accuracy": {name: round(float((values.argmax(axis=1) == labels_N).mean()), DECIMALS) for name, values in scores.items()},
+    }
