@@ -13,17 +13,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipeline import artifacts, closer_sections, sections
-from pipeline.before_after import draw
-from pipeline.budgets import check, read_budgets, seed_spread
+from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.findings import Findings
-from pipeline.lockfile import stale
-from pipeline.markdown import code, join_within, printable
-from pipeline.matching import Unpaired, match
 from pipeline.paired import compare
-from pipeline.results import read_results
-from pipeline.revisions import Revision, head, merge_base
+from pipeline.reporting import closer_sections, sections
+from pipeline.reporting.before_after import draw
+from pipeline.reporting.budgets import check, read_budgets, seed_spread
+from pipeline.reporting.findings import Findings
+from pipeline.reporting.lockfile import stale
+from pipeline.reporting.markdown import code, join_within, printable
+from pipeline.reporting.matching import Unpaired, match
+from pipeline.reporting.results import read_results
+from pipeline.reporting.revisions import Revision, head, merge_base
 
 GITHUB_LIMIT = 65_536  # characters of a comment
 LEAST_CHARACTERS = 4_000  # what the headline may need

@@ -100,7 +100,8 @@ def stages() -> str:
     rows = []
     for name, stage in _load("dvc.yaml")["stages"].items():
         reads = [f"`{path}`" for path in stage["deps"] if not path.startswith("pipeline/")]
-        writes = [f"`{path if isinstance(path, str) else next(iter(path))}`" for path in stage["outs"] + stage.get("metrics", [])]
+        outputs = [output for key in ("outs", "metrics", "plots") for output in stage.get(key, [])]
+        writes = [f"`{output if isinstance(output, str) else next(iter(output))}`" for output in outputs]
         rows.append([f"`{name}`", stage["desc"], ", ".join(reads), ", ".join(writes)])
     return markdown(["stage", "what it does", "reads", "writes"], rows)
 

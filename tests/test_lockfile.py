@@ -10,7 +10,7 @@ import yaml
 from clones import sh
 from small_runs import PARAMS, commit, labels, write_run
 
-from pipeline.lockfile import LockedStage, differing, flatten, parse_lock, stage_changes, stale
+from pipeline.reporting.lockfile import LockedStage, differing, flatten, parse_lock, stage_changes, stale
 
 
 @pytest.fixture

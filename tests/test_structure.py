@@ -17,22 +17,30 @@ from pipeline.compose import compose
 from pipeline.params import Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
     *("alarm", "clone", "comment", "compose", "failure"),
     *("reference", "remote", "report", "resolve_lock", "tables", "verify"),
 }
-LEAVES = {path.stem for path in Path("pipeline").glob("*.py")} - COMMANDS - set(PIPELINE) - {"__init__"}
+MODULES = {
+    ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
+}
+LEAVES = MODULES - COMMANDS - set(PIPELINE)
+
+
+def file_of(module: str) -> Path:
+    """The file of a module: of ``errors`` or of ``reporting.budgets``."""
+    return Path("pipeline", *module.split(".")).with_suffix(".py")
 
 
 @cache
 def local_imports(module: str) -> frozenset[str]:
-    tree = ast.parse(Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
     found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
-            found.add((node.module or "").split(".")[1])
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pipeline":
+            origin = (node.module or "").removeprefix("pipeline").removeprefix(".")
+            found |= {origin} if origin in MODULES else {f"{origin}.{alias.name}".removeprefix(".") for alias in node.names}
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("pipeline") for alias in node.names), f"{module}: use `from pipeline import ..`"
     return frozenset(found)
@@ -51,15 +59,13 @@ def transitive(module: str) -> set[str]:
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_deps_are_exactly_the_transitive_local_imports(stage: str) -> None:
     declared = {path for path in PIPELINE[stage]["deps"] if path.startswith("pipeline/")}
-    assert declared == {f"pipeline/{module}.py" for module in transitive(stage)}
+    assert declared == {str(file_of(module)) for module in transitive(stage)}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_every_path_of_the_command_is_a_dep_or_an_output(stage: str) -> None:
     definition = PIPELINE[stage]
-    declared = {
-        path if isinstance(path, str) else next(iter(path)) for key in ("deps", "outs", "metrics") for path in definition.get(key, [])
-    }
+    declared = {path if isinstance(path, str) else next(iter(path)) for key in ("deps", *OUTPUTS) for path in definition.get(key, [])}
     words = definition["cmd"].split()
     assert words[:3] == ["python", "-m", f"pipeline.{stage}"]
     assert set(words[4::2]) == {path for path in declared if not path.startswith(("pipeline/", "${"))}
@@ -83,12 +89,12 @@ def test_imports_point_one_way(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
 def test_only_stages_read_params(module: str) -> None:
     ours = r"(?<!\.)read_params\("  # DVC has a method of that name
-    assert not re.search(ours, Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
+    assert not re.search(ours, file_of(module).read_text(encoding="utf-8"))
 
 
 def test_metrics_predictions_and_plots_are_tracked_by_git_and_the_rest_by_dvc() -> None:
     for stage in PIPELINE.values():
-        for output in stage["outs"] + stage.get("metrics", []):
+        for output in (output for key in OUTPUTS for output in stage.get(key, [])):
             path, in_git = (
                 (output, False) if isinstance(output, str) else (next(iter(output)), next(iter(output.values())) == {"cache": False})
             )

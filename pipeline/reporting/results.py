@@ -13,8 +13,8 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
 
-from pipeline.lockfile import LOCK, Lock, flatten, parse_lock
-from pipeline.revisions import Revision
+from pipeline.reporting.lockfile import LOCK, Lock, flatten, parse_lock
+from pipeline.reporting.revisions import Revision
 
 METRICS, DATA, MACHINE = "metrics/evaluate.json", "metrics/data.json", "metrics/machine.json"
 PREDICTIONS, PARAMS, SAMPLE = "metrics/predictions.csv", "params.yaml", "data/sample/queries.csv"

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.charts import BLUE, GREY, ORANGE
-from pipeline.findings import Findings, f1_changes
-from pipeline.markdown import printable
-from pipeline.results import Band
+from pipeline.reporting.findings import Findings, f1_changes
+from pipeline.reporting.markdown import printable
+from pipeline.reporting.results import Band
 
 MOST_BARS = 30
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.budgets import BUDGETS, CHECKPOINT, TITLES, Spread
-from pipeline.findings import Findings, before_and_after, number, points
-from pipeline.lockfile import differing, outputs, stage_changes
-from pipeline.markdown import capped, code, details, table
-from pipeline.matching import Match
-from pipeline.results import STUDENT
+from pipeline.github import MARKER
+from pipeline.reporting.budgets import BUDGETS, CHECKPOINT, TITLES, Spread
+from pipeline.reporting.findings import Findings, before_and_after, number, points
+from pipeline.reporting.lockfile import differing, outputs, stage_changes
+from pipeline.reporting.markdown import capped, code, details, table
+from pipeline.reporting.matching import Match
+from pipeline.reporting.results import STUDENT
 
-MARK = "<!-- tinybert-intents report -->"
 SIGNS = {"better": "▲ better", "worse": "▼ worse", "within noise": "≈ within noise"}
 MODEL_METRICS = {"accuracy": "accuracy, %", "macro_f1": "macro-F1, %", "top3_accuracy": "top-3, %", "nll": "NLL", "ece": "ECE, %"}
 MOST_ROWS, MOST_NAMES = 40, 8
@@ -23,7 +23,7 @@ def headline(findings: Findings) -> str:
     """The mark by which a comment is found again, the verdict in one line, and what it rests on."""
     broken = sum(check.broken is True for check in findings.checks)
     end = f"; {broken} budget{'s' * (broken > 1)} broken" if broken else ""
-    text = f"{MARK}\n## {_overall(findings)}{end}\n\n{findings.title}\n\n"
+    text = f"{MARKER}\n## {_overall(findings)}{end}\n\n{findings.title}\n\n"
     if findings.match is None:
         return text + f"The figures cannot be paired: {findings.why_not}. So no verdict on accuracy and macro-F1.\n"
     level, verdicts = findings.budgets.significance, findings.verdicts()

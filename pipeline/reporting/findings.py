@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.budgets import Budgets, Check, Spread, verdict
-from pipeline.matching import Match
 from pipeline.metrics import f1_per_class
 from pipeline.paired import Difference, Pairs
-from pipeline.results import Results
+from pipeline.reporting.budgets import Budgets, Check, Spread, verdict
+from pipeline.reporting.matching import Match
+from pipeline.reporting.results import Results
 
 
 class Findings(NamedTuple):

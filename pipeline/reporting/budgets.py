@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.stats import norm
 
 from pipeline.errors import UserError
-from pipeline.lockfile import outputs
 from pipeline.paired import Difference
-from pipeline.results import METRICS, STUDENT, Results
+from pipeline.reporting.lockfile import outputs
+from pipeline.reporting.results import METRICS, STUDENT, Results
 
 BUDGETS = "pyproject.toml"
 SECTION = "tool.budgets"

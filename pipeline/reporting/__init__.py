@@ -1,0 +1,1 @@
+"""What a report on a change is made of; `pipeline.report` is its command."""
