@@ -101,7 +101,8 @@ def stages() -> str:
     for name, stage in _load("dvc.yaml")["stages"].items():
         reads = [f"`{path}`" for path in stage["deps"] if not path.startswith("pipeline/")]
         outputs = [output for key in ("outs", "metrics", "plots") for output in stage.get(key, [])]
-        writes = [f"`{output if isinstance(output, str) else next(iter(output))}`" for output in outputs]
+        paths = [output if isinstance(output, str) else next(iter(output)) for output in outputs]
+        writes = dict.fromkeys(f"`{Path(path).parent if path.startswith('plots/') else path}`" for path in paths)
         rows.append([f"`{name}`", stage["desc"], ", ".join(reads), ", ".join(writes)])
     return markdown(["stage", "what it does", "reads", "writes"], rows)
 
