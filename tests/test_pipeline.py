@@ -72,6 +72,11 @@ def test_a_change_of_train_runs_train_and_evaluate_alone_and_shows_in_the_metric
     assert stages_run(sh(clone, "dvc", "repro")) == ["train", "evaluate"]
     assert "train.learning_rate" in sh(clone, "dvc", "params", "diff")
     assert "metrics/evaluate.json" in sh(clone, "dvc", "metrics", "diff")
+    made = {path: (clone / path).read_bytes() for path in ("metrics/evaluate.json", "metrics/predictions.csv", "plots/train/curves.png")}
+    restore(clone)
+    (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    assert stages_run(sh(clone, "dvc", "repro")) == []  # the run cache knows this run
+    assert {path: (clone / path).read_bytes() for path in made} == made
     restore(clone)
 
 
