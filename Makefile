@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 params docs lock kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report test lint verify banking77 params docs lock benchmark kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -58,6 +58,9 @@ docs: install ## regenerate the tables in the documents
 lock: install ## resolve requirements.lock anew from pyproject.toml
 	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
+
+benchmark: install ## how fast the student is taught, beside the ordinary ways (FULL=--full trains each to its end, half an hour)
+	python -m benchmarks.training $(FULL)
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes
 	pytest tests/test_faults.py --kills 20 -k kill

@@ -1,0 +1,243 @@
+"""How fast and how well the student is taught, beside the ordinary ways, in one run on the features of the last `dvc repro`.
+
+Run     python -m benchmarks.training [--repetitions 5] [--full]
+
+Without --full: queries a second of one epoch over few queries, the contenders by turns, medians and their range; each contender has its
+own way of learning:
+
+distilled   the stage `train`: batches of like length, soft targets and the teacher's hidden states out of a file, precision of the params
+ordinary    the same student and batch size; `Trainer` on labels, every query padded to 128 word pieces, fp32: what the examples do
+linear      TF-IDF of words and LinearSVC
+
+With --full each is also trained to its end in a process of its own, the distilled one by its stages, teachers included: seconds, accuracy
+on the validation split (the test split is not touched) and peak memory. Ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.svm import LinearSVC
+from torch import nn
+from transformers import BertForSequenceClassification
+
+from pipeline import artifacts
+from pipeline.batching import LengthBuckets
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.features import Queries, read_labels, read_queries, read_split
+from pipeline.inference import run_batches
+from pipeline.metrics import accuracy
+from pipeline.params import read_params
+from pipeline.runtime import fix_runtime, machine_class, resolve_precision
+from pipeline.student import build_student
+from pipeline.tables import markdown
+from pipeline.train import TrainParams, beside_teacher
+from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
+
+FEATURES, TEACHER, SOFT = Path("data/features"), Path("models/teacher"), Path("data/soft_targets")
+PADDED = 128  # word pieces, what examples pad to
+ORDINARY_EPOCHS = 10
+QUERIES = 256  # in the timed epoch; with the copies, `1 + copies_per_epoch` times as many
+ROWS = {"distilled": "TinyBERT, distilled", "ordinary": "TinyBERT, labels, padded to 128, fp32", "linear": "TF-IDF + LinearSVC"}
+
+
+class PaddedExamples(Examples):
+    """Queries that all have the same length, whatever they say."""
+
+    def batch(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        """As of any examples, with padding up to ``PADDED`` word pieces."""
+        inputs = super().batch(rows)
+        for name in ("input_ids", "attention_mask"):
+            inputs[name] = nn.functional.pad(inputs[name], (0, PADDED - inputs[name].shape[1]))
+        return inputs
+
+
+def few(queries: Queries, count: int) -> Queries:
+    """The first queries."""
+    return Queries(
+        queries.names[:count], queries.texts[:count], queries.ids[:count], None if queries.labels is None else queries.labels[:count]
+    )
+
+
+def start(params: TrainParams, queries: Queries) -> tuple[BertForSequenceClassification, torch.Tensor | None]:
+    """The student as it starts, and the teacher's dimensions that it kept."""
+    labels, vocabulary = read_labels(FEATURES), FEATURES / artifacts.TOKENIZER / "vocab.txt"
+    pretrained = Path("data/raw/student_encoder")
+    return build_student(params.student, params.dropout, labels, TEACHER / artifacts.FINETUNED, pretrained, vocabulary, queries.ids)
+
+
+def schedule(params: TrainParams, epochs: int, precision: str) -> Schedule:
+    """The schedule of the params over another number of epochs."""
+    return Schedule(
+        epochs=epochs,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        head_learning_rate=params.learning_rate,
+        warmup_fraction=params.warmup_fraction,
+        weight_decay=params.weight_decay,
+        precision=precision,
+        seed=params.seed,
+    )
+
+
+def distilled(params: TrainParams) -> Callable[[], float]:
+    """A function that trains two epochs as the stage `train` does, on few queries, and returns queries/s of the second."""
+    queries, _ = read_split(FEATURES, "train")
+    copies, part = read_queries(FEATURES, artifacts.AUGMENTED), few(queries, QUERIES)
+    rows = np.concatenate([np.arange(len(part)) + copy * len(queries) for copy in range(params.copies_per_epoch)])
+    ids = [*part.ids, *(copies.ids[row] for row in rows)]
+    soft = [np.load(SOFT / artifacts.SOFT_TRAIN)[: len(part)], np.load(SOFT / artifacts.SOFT_AUGMENTED)[rows]]
+    student, kept = start(params, queries)
+    learner, examples = beside_teacher(student, kept, TEACHER / artifacts.FINETUNED, Examples(ids, np.concatenate(soft)), params)
+    loss = soft_loss(params.distillation_temperature)
+    lengths = np.array([len(tokens) for tokens in ids])
+    return lambda: timed_epoch(learner, student.classifier, examples, lengths, loss, schedule(params, 2, params.precision))
+
+
+def ordinary(params: TrainParams) -> Callable[[], float]:
+    """The same for the ordinary way."""
+    queries, labels = read_split(FEATURES, "train")
+    student, _ = start(params, queries)
+    examples = PaddedExamples(few(queries, QUERIES).ids, labels[:QUERIES])
+    lengths = np.full(len(examples), PADDED)  # all alike: any order
+    return lambda: timed_epoch(student, student.classifier, examples, lengths, hard_loss, schedule(params, 2, "fp32"))
+
+
+def timed_epoch(model: nn.Module, head: nn.Module, examples: Examples, lengths: np.ndarray, loss: Loss, plan: Schedule) -> float:
+    """Queries/s of the second of two epochs."""
+    ends: list[float] = []
+    buckets = LengthBuckets(lengths, lambda rng: np.arange(len(examples)), plan.batch_size, plan.seed)
+    fit(model, head, examples, buckets, loss, plan, lambda epoch, mean: ends.append(time.perf_counter()))
+    return len(examples) / (ends[1] - ends[0])
+
+
+def linear(params: TrainParams) -> Callable[[], float]:
+    """The same for a support vector machine, over all training queries: a few would not fill its second."""
+    queries, labels = read_split(FEATURES, "train")
+
+    def run() -> float:
+        started = time.perf_counter()
+        fit_machine(queries.texts, labels)
+        return len(queries) / (time.perf_counter() - started)
+
+    return run
+
+
+def fit_machine(texts: list[str], labels: np.ndarray) -> Pipeline:
+    """TF-IDF of word 1- to 2-grams and a linear support vector machine."""
+    machine = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC())
+    return machine.fit(texts, labels)
+
+
+def train_fully(contender: str, params: TrainParams) -> float:
+    """Trains one of the ordinary contenders to its end; returns its accuracy on validation."""
+    queries, labels = read_split(FEATURES, "train")
+    validation, truth = read_split(FEATURES, "validation")
+    if contender == "linear":
+        return float((fit_machine(queries.texts, labels).predict(validation.texts) == truth).mean())
+    student, _ = start(params, queries)
+    plan = schedule(params, ORDINARY_EPOCHS, "fp32")
+    buckets = LengthBuckets(np.full(len(queries), PADDED), lambda rng: np.arange(len(queries)), plan.batch_size, plan.seed)
+    fit(student, student.classifier, PaddedExamples(queries.ids, labels), buckets, hard_loss, plan, lambda epoch, mean: None)
+    return accuracy(truth, run_batches(student, validation.ids, "fp32").argmax(axis=1))
+
+
+def in_full(contender: str) -> dict[str, float]:
+    """Trains a contender to its end in processes of its own: seconds, accuracy on validation, peak memory in MiB."""
+    with tempfile.TemporaryDirectory(dir="build") as scratch:
+        commands = [[sys.executable, "-m", "benchmarks.training", "--contender", contender, "--result", f"{scratch}/result.json"]]
+        if contender == "distilled":
+            commands = [stage_command("teach", scratch), stage_command("train", scratch)]
+        seconds, peak_kib = 0.0, 0
+        for command in commands:
+            started = time.perf_counter()
+            process = subprocess.Popen(command, stdout=sys.stderr)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise UserError(f"{' '.join(command)}: failed: run `dvc repro` first")
+            seconds, peak_kib = seconds + time.perf_counter() - started, max(peak_kib, usage.ru_maxrss)
+        told = artifacts.read_json(Path(scratch) / "result.json")
+        return {"seconds": round(seconds, 1), "validation_accuracy": told["validation_accuracy"], "peak_rss_mib": peak_kib // 1024}
+
+
+def stage_command(stage: str, scratch: str) -> list[str]:
+    """The command of dvc.yaml, with what it writes put elsewhere."""
+    words: list[str] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["cmd"].split()
+    places = {"metrics/train.json": f"{scratch}/result.json", "metrics/teach.json": f"{scratch}/teach.json"}
+    moved = ("models/", "data/soft_targets", "metrics/", "plots/")
+    return [sys.executable, *(places.get(word, f"{scratch}/{word}") if word.startswith(moved) else word for word in words[1:])]
+
+
+def main() -> None:
+    """Measures by turns, then in full if asked to; or, as a contender of its own, trains once."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="timed epochs a contender (5)")
+    parser.add_argument("--full", action="store_true", help="train each to its end as well")
+    parser.add_argument("--contender", choices=[name for name in ROWS if name != "distilled"], help=argparse.SUPPRESS)
+    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if not (SOFT / artifacts.SOFT_TRAIN).exists():
+        raise UserError(f"{SOFT}: not there: run `dvc repro` first")
+    params = read_params("train", TrainParams)
+    params = params.model_copy(update={"precision": resolve_precision(params.precision)})
+    fix_runtime(params.threads, params.seed)
+    if args.contender:
+        artifacts.write_json(args.result, {"validation_accuracy": train_fully(args.contender, params)})
+        return
+    runs = {"distilled": distilled(params), "ordinary": ordinary(params), "linear": linear(params)}
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for repetition in range(args.repetitions):
+        for name, run in runs.items():
+            rates[name].append(run())
+            print(f"repetition {repetition + 1}: {name}: {rates[name][-1]:.1f} queries/s", file=sys.stderr, flush=True)
+    full = {name: in_full(name) for name in ROWS} if args.full else {}
+    tell(rates, full, machine_class(params.threads, params.precision))
+
+
+def tell(rates: dict[str, list[float]], full: dict[str, dict[str, float]], machine: dict[str, Any]) -> None:
+    """Prints the table and the line of JSON."""
+    rows = []
+    for name, title in ROWS.items():
+        measured = [f"{statistics.median(rates[name]):.0f}", f"{min(rates[name]):.0f} to {max(rates[name]):.0f}"]
+        told = full.get(name)
+        rows.append(
+            [
+                title,
+                *measured,
+                *([f"{told['seconds']:.0f}", f"{100 * told['validation_accuracy']:.1f}", f"{told['peak_rss_mib']:.0f}"] if told else []),
+            ]
+        )
+    header = ["", "queries/s, median", "range", *(["seconds in all", "validation accuracy, %", "peak MiB"] if full else [])]
+    print(markdown(header, rows))
+    ratios = [ours / theirs for ours, theirs in zip(rates["distilled"], rates["ordinary"], strict=True)]
+    report = {
+        "speedup_vs_padded_trainer": round(statistics.median(ratios), 2),
+        "speedup_low": round(min(ratios), 2),
+        "speedup_high": round(max(ratios), 2),
+        "training_queries_per_second": round(statistics.median(rates["distilled"]), 1),
+        "padding_waste": artifacts.read_json(Path("metrics/train.json"))["padding_waste"],
+        "repetitions": len(ratios),
+        "queries_per_second": {name: [round(rate, 1) for rate in each] for name, each in rates.items()},
+        "full": full,
+        "machine": machine,
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)
