@@ -28,6 +28,7 @@ METRICS = Path("metrics/evaluate.json")
 REFERENCE = Path("metrics/reference/banking77.json")
 AGREEMENT = Path("metrics/reference/sample.json")
 SAMPLE = Path("data/sample/queries.csv")
+OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MODELS = {
     "tinybert": "**TinyBERT, distilled** (student)",
@@ -142,9 +143,30 @@ def sample() -> str:
     return markdown(["of `queries.csv`", ""], table)
 
 
+def out_of_scope() -> str:
+    """Messages that belong to none of the intents: how many of each kind, and how long."""
+    words: dict[str, list[int]] = {}
+    with OUT_OF_SCOPE.open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle):
+            words.setdefault(row["kind"], []).append(len(row["text"].split()))
+    words["all"] = [count for counts in words.values() for count in counts]
+    rows = [
+        [kind if kind == "all" else f"`{kind}`", str(len(counts)), f"{min(counts)} / {statistics.median(counts):g} / {max(counts)}"]
+        for kind, counts in words.items()
+    ]
+    return markdown(["kind", "messages", "words between spaces, fewest / median / most"], rows)
+
+
 def render(document: str) -> str:
     """A document with its generated blocks made anew."""
-    makers = {"results": results, "reference": reference, "stages": stages, "params": params, "sample": sample}
+    makers = {
+        "results": results,
+        "reference": reference,
+        "stages": stages,
+        "params": params,
+        "sample": sample,
+        "out_of_scope": out_of_scope,
+    }
     return BLOCK.sub(lambda block: block[1] + makers[block[2]]() + block[3], document)
 
 
