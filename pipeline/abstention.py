@@ -6,12 +6,14 @@ Both thresholds are chosen on queries that the model was not trained on, and not
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from pipeline.errors import UserError
-from pipeline.metrics import DECIMALS, with_intervals
+from pipeline.metrics import DECIMALS
 
 
 class Thresholds(NamedTuple):
@@ -22,11 +24,11 @@ class Thresholds(NamedTuple):
 
 
 def choose_threshold(confidence_N: np.ndarray, correct_N: np.ndarray, target: float) -> float:
-    """The lowest confidence from which on the share answered right reaches ``target`` (selective classification, Geifman & El-Yaniv 2017,
-    arXiv 1705.08500, without their bound: what it gives is measured on test instead).
+    """The lowest confidence from which on the share answered right reaches ``target``.
 
-    It lies half-way between the last query accepted and the next, so that rounding moves neither; 1 where no number of queries reaches the
-    target.
+    This is selective classification (Geifman & El-Yaniv 2017, arXiv 1705.08500) without their bound: what it gives is measured on test
+    instead. The threshold lies half-way between the last query accepted and the next, so that rounding moves neither; it is 1 where no
+    number of queries reaches the target.
     """
     order = np.argsort(-confidence_N, kind="stable")
     confidence_N, correct_N = confidence_N[order], correct_N[order]
@@ -56,7 +58,7 @@ def label_sets(p_NC: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def among_accepted(p_NC: np.ndarray, labels_N: np.ndarray, threshold: float) -> dict[str, float]:
-    """``accepted``: the share of queries with a confidence from the threshold on; ``accepted_accuracy``: that of their answers (1 of none)."""
+    """``accepted``: the share of queries with a confidence from the threshold on; ``accepted_accuracy``: of their answers (1 of none)."""
     accepted_N = p_NC.max(axis=1) >= threshold
     correct_N = p_NC.argmax(axis=1) == labels_N
     return {"accepted": float(accepted_N.mean()), "accepted_accuracy": float(correct_N[accepted_N].mean()) if accepted_N.any() else 1.0}
@@ -93,6 +95,37 @@ def measure(p_NC: np.ndarray, labels_N: np.ndarray, thresholds: Thresholds) -> d
     }
 
 
-def measure_with_intervals(p_NC: np.ndarray, labels_N: np.ndarray, thresholds: Thresholds, samples: int, seed: int) -> dict[str, Any]:
-    """``measure`` with percentile-bootstrap intervals, in the manner of ``metrics.score_with_intervals``."""
-    return with_intervals(lambda rows: measure(p_NC[rows], labels_N[rows], thresholds), len(labels_N), samples, seed)
+def measure_out_of_scope(p_NC: np.ndarray, p_OC: np.ndarray, kinds: Sequence[str], threshold: float) -> dict[str, Any]:
+    """How well the confidence tells N queries of the intents from O texts of none (Hendrycks & Gimpel 2017, arXiv 1610.02136).
+
+    Returns:
+        ``texts``: O; ``auroc``: how often a query is more confident than a text of none (ties count half); ``let_through``: the share of
+        the latter that the threshold accepts; ``by_kind``: texts and share let through of every kind.
+    """
+    inside_N, outside_O = p_NC.max(axis=1), p_OC.max(axis=1)
+    is_query = np.repeat([True, False], [len(inside_N), len(outside_O)])
+    let_through_O = outside_O >= threshold
+    kind_O = np.array(kinds)
+    return {
+        "texts": len(outside_O),
+        "auroc": round(float(roc_auc_score(is_query, np.concatenate([inside_N, outside_O]))), DECIMALS),
+        "let_through": round(float(let_through_O.mean()), DECIMALS),
+        "by_kind": {
+            kind: {"texts": int((kind_O == kind).sum()), "let_through": round(float(let_through_O[kind_O == kind].mean()), DECIMALS)}
+            for kind in sorted(set(kinds))
+        },
+    }
+
+
+def risk_coverage(p_NC: np.ndarray, labels_N: np.ndarray, p_OC: np.ndarray, points: int = 200) -> list[tuple[float, float, float, float]]:
+    """What every threshold would do: threshold, share of the queries accepted, accuracy among them, share of the texts of none let through.
+
+    At most ``points`` rows, evenly spaced over the queries, from the strictest threshold that accepts one to the one that accepts all.
+    """
+    confidence_N = np.unique(p_NC.max(axis=1))[::-1]
+    chosen = confidence_N[np.unique(np.linspace(0, len(confidence_N) - 1, points).round().astype(int))]
+    rows = []
+    for threshold in chosen:
+        share = among_accepted(p_NC, labels_N, threshold)
+        rows.append((float(threshold), share["accepted"], share["accepted_accuracy"], float((p_OC.max(axis=1) >= threshold).mean())))
+    return rows

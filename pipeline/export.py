@@ -42,7 +42,9 @@ VERSIONS = ("numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch",
 class ExportParams(Params):
     """What `export` asks of the int8 graph."""
 
-    int8_agreement: float = Field(ge=0, le=1, description="share of test queries on which the int8 graph must answer as the checkpoint does")
+    int8_agreement: float = Field(
+        ge=0, le=1, description="share of test queries on which the int8 graph must answer as the checkpoint does"
+    )
     int8_accuracy_loss: float = Field(ge=0, le=1, description="how much lower its test accuracy may be; else the fp32 graph is served")
     seed: int = Field(ge=0, description="seed of the batches that measure what batch-mates change")
 
@@ -94,7 +96,7 @@ def choose_graph(report: dict[str, Any], params: ExportParams) -> str:
             f"models/onnx: a logit of the fp32 graph differs by {difference} from the checkpoint's, {LARGEST_DIFFERENCE} is allowed: "
             "nothing was written: this is a defect of export or of a library's version, please report it"
         )
-    loss = report["checkpoint"]["accuracy"] - report["int8"]["accuracy"]
+    loss = round(report["checkpoint"]["accuracy"] - report["int8"]["accuracy"], DECIMALS)
     fits = report["int8"]["agreement"] >= params.int8_agreement and loss <= params.int8_accuracy_loss
     return "int8" if fits else "fp32"
 
@@ -136,7 +138,7 @@ def main() -> None:
     abstention = artifacts.read_json(args.abstention)
     student, temperature = load_student(args.model)
     reference_NC = run_batches(student, queries.ids, "fp32")
-    graph = export_graph(student, artifacts.read_json(args.model / artifacts.CALIBRATION)["max_tokens"])
+    graph = export_graph(student, labels, artifacts.read_json(args.model / artifacts.CALIBRATION)["max_tokens"])
     graphs = {name: model.SerializeToString(deterministic=True) for name, model in (("fp32", graph), ("int8", quantize(graph)))}
     report: dict[str, Any] = {
         "queries": len(queries),

@@ -31,7 +31,7 @@ class FileRecord(Strict):
 
 
 class Conformal(Strict):
-    """Of the label sets: the share of queries whose set has the true label, and the probability that the labels of a set add up to."""
+    """Of the label sets: the share of queries whose set has the true label, and the probability from which on a label is in a set."""
 
     coverage: Fraction
     threshold: Fraction
@@ -56,8 +56,8 @@ class Manifest(Strict):
 
 def record(path: Path) -> FileRecord:
     """Hash and size of a file."""
-    content = path.read_bytes()
-    return FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+    with path.open("rb") as handle:
+        return FileRecord(sha256=hashlib.file_digest(handle, "sha256").hexdigest(), bytes=path.stat().st_size)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
+from typing import Any
 
 import onnx
 import torch
 from torch import nn
 from transformers import BertForSequenceClassification
-from transformers.models.bert.modeling_bert import BertLayer
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
@@ -19,8 +20,8 @@ MASKED = -10_000.0  # added to a score; exp of it is 0 in float32
 class Logits(nn.Module):
     """The student's logits, computed with fewer nodes: (B, T) ids and mask to (B, C).
 
-    The head reads the first position alone, so of the last layer that row alone is computed (its keys and values still are of all). Queries,
-    keys and values come out of one product; the only token type's vector is part of the positions'. All of that is exact but for rounding.
+    The head reads the first position alone, so of the last layer that row alone is computed (from the keys and values of all). Queries,
+    keys and values come out of one product; the only token type's vector is part of the positions'. All that is exact but for rounding.
     """
 
     position: torch.Tensor
@@ -31,9 +32,11 @@ class Logits(nn.Module):
         self.word, self.norm = embeddings.word_embeddings, embeddings.LayerNorm
         position = embeddings.position_embeddings.weight[:max_tokens] + embeddings.token_type_embeddings.weight[0]
         self.register_buffer("position", position.detach())
-        self.layers, self.pooler, self.classifier = model.bert.encoder.layer, model.bert.pooler, model.classifier
+        self.layers, self.classifier = model.bert.encoder.layer, model.classifier
+        self.pooler: Any = model.bert.pooler
         self.heads = model.config.num_attention_heads
-        attentions = [layer.attention.self for layer in self.layers]
+        layers: list[Any] = list(self.layers)
+        attentions = [layer.attention.self for layer in layers]
         self.projections = nn.ModuleList(_side_by_side([a.query, a.key, a.value]) for a in attentions[:-1])
         self.last_projection = _side_by_side([attentions[-1].key, attentions[-1].value])
 
@@ -44,7 +47,7 @@ class Logits(nn.Module):
         for layer, projection in zip(self.layers[:-1], self.projections, strict=True):
             query, key, value = projection(hidden_BTH).chunk(3, dim=-1)
             hidden_BTH = self._layer(layer, hidden_BTH, query, key, value, bias_B11T)
-        last = self.layers[-1]
+        last: Any = self.layers[-1]
         key, value = self.last_projection(hidden_BTH).chunk(2, dim=-1)
         first_B1H = hidden_BTH[:, :1]
         first_B1H = self._layer(last, first_B1H, last.attention.self.query(first_B1H), key, value, bias_B11T)
@@ -52,19 +55,20 @@ class Logits(nn.Module):
         return logits
 
     def _layer(
-        self, layer: BertLayer, hidden: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor
+        self, layer: Any, hidden: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
-        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
+        query, key, value = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in (query, key, value))
         weights = torch.softmax(query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias, dim=-1)
         attended = layer.attention.output((weights @ value).transpose(1, 2).flatten(-2), hidden)
         output: torch.Tensor = layer.output(layer.intermediate(attended), attended)
         return output
 
 
-def export_graph(model: BertForSequenceClassification, max_tokens: int) -> onnx.ModelProto:
-    """The float32 graph of a student: inputs ``input_ids`` and ``attention_mask`` (int64, B x T, T up to ``max_tokens``), output ``logits``.
+def export_graph(model: BertForSequenceClassification, labels: list[str], max_tokens: int) -> onnx.ModelProto:
+    """The float32 graph of a student: inputs ``input_ids`` and ``attention_mask`` (int64, B x T), output ``logits`` (float32, B x C).
 
-    The same weights give the same bytes: what the exporter notes about the code it came from (paths and line numbers) is taken out.
+    T goes up to ``max_tokens``. The graph carries the label names, so that no list of another order can be put beside it. The same weights
+    give the same bytes: what the exporter notes about the code it came from (paths and line numbers) is taken out.
     """
     ids = torch.ones((2, 4), dtype=torch.int64)  # 0 and 1 would be taken for constants of the shape
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", max=max_tokens)
@@ -84,6 +88,7 @@ def export_graph(model: BertForSequenceClassification, max_tokens: int) -> onnx.
         raise AssertionError("dynamo=True returns a program")
     graph: onnx.ModelProto = program.model_proto
     _forget_origin(graph)
+    onnx.helper.set_model_props(graph, {"labels": json.dumps(labels)})
     return graph
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import onnxruntime
 
 BATCH_SIZE = 32
+
+Ids = Sequence[Sequence[int] | np.ndarray]  # word-piece ids, [CLS] and [SEP] included, one sequence a query
 
 
 def open_session(graph: bytes, threads: int) -> Any:
@@ -20,17 +23,22 @@ def open_session(graph: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def by_length(ids: Sequence[Sequence[int]]) -> np.ndarray:
+def labels_of(session: Any) -> Any:
+    """The label names that a graph carries, in the order of its logits."""
+    return json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+
+
+def by_length(ids: Ids) -> np.ndarray:
     """Row indices, shortest query first, so that a batch of neighbours has little padding."""
     return np.argsort([len(tokens) for tokens in ids], kind="stable")
 
 
-def run_session(session: Any, ids: Sequence[Sequence[int]], order: Iterable[int], batch_size: int = BATCH_SIZE) -> np.ndarray:
+def run_session(session: Any, ids: Ids, order: Iterable[int], batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Computes the logits of N queries.
 
     Args:
         session: of a graph with the inputs ``input_ids`` and ``attention_mask``.
-        ids: word-piece ids, [CLS] and [SEP] included, one sequence a query.
+        ids: of N queries.
         order: the N row indices in the order in which batches take them.
         batch_size: queries a batch; each batch is padded to its longest.
 
@@ -47,7 +55,7 @@ def run_session(session: Any, ids: Sequence[Sequence[int]], order: Iterable[int]
     return result_NC
 
 
-def _pad(ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+def _pad(ids: Ids) -> dict[str, np.ndarray]:
     """Padded with 0, the [PAD] of every BERT vocabulary; both arrays are int64 of shape (B, longest)."""
     lengths = np.array([len(tokens) for tokens in ids])
     mask_BT = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,21 +22,31 @@ COMMANDS = {
     *("alarm", "clone", "comment", "compose", "failure"),
     *("reference", "remote", "report", "resolve_lock", "tables", "verify"),
 }
+SERVING = sorted(Path("pipeline/serving").glob("*.py"))
 LEAVES = {path.stem for path in Path("pipeline").glob("*.py")} - COMMANDS - set(PIPELINE) - {"__init__"}
 
 
 @cache
-def local_imports(module: str) -> frozenset[str]:
-    tree = ast.parse(Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
+def imports(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """The modules of ours that a file imports, and the packages of others."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
+    others: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
             found.add((node.module or "").split(".")[1])
+        elif isinstance(node, ast.ImportFrom):
+            others.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
-            assert not any(alias.name.startswith("pipeline") for alias in node.names), f"{module}: use `from pipeline import ..`"
-    return frozenset(found)
+            assert not any(alias.name.startswith("pipeline") for alias in node.names), f"{path}: use `from pipeline import ..`"
+            others |= {alias.name.split(".")[0] for alias in node.names}
+    return frozenset(found), frozenset(others)
+
+
+def local_imports(module: str) -> frozenset[str]:
+    return imports(Path(f"pipeline/{module}.py"))[0]
 
 
 def transitive(module: str) -> set[str]:
@@ -67,7 +78,8 @@ def test_every_path_of_the_command_is_a_dep_or_an_output(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
-    versions = [] if stage == "fetch" else [{"pyproject.toml": ["project.dependencies"]}]  # what fetch brings is held to its sha256
+    pins = ["project.dependencies", *(["project.optional-dependencies.export"] if stage == "export" else [])]
+    versions = [] if stage == "fetch" else [{"pyproject.toml": pins}]  # what fetch brings is held to its sha256
     assert PIPELINE[stage]["params"] == [stage, *versions]
     module = importlib.import_module(f"pipeline.{stage}")
     assert issubclass(getattr(module, f"{stage.capitalize()}Params"), Params)
@@ -76,8 +88,21 @@ def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(LEAVES | set(PIPELINE) | COMMANDS))
 def test_imports_point_one_way(module: str) -> None:
-    allowed = LEAVES | {"clone", "compose", "tables"} if module in COMMANDS else LEAVES
+    allowed = LEAVES | {"clone", "compose", "tables", "serving"} if module in COMMANDS else LEAVES
     assert local_imports(module) <= allowed
+
+
+@pytest.mark.parametrize("path", SERVING, ids=str)
+def test_serving_imports_leaves_alone_and_none_that_needs_torch(path: Path) -> None:
+    leaves = imports(path)[0] - {"serving"}
+    assert leaves <= LEAVES
+    reached = [path, *(Path(f"pipeline/{module}.py") for leaf in leaves for module in transitive(leaf))]
+    assert [file for file in reached if imports(file)[1] & {"torch", "transformers", "sklearn"}] == []
+
+
+def test_the_package_that_is_installed_is_the_whole_package() -> None:
+    packages = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    assert set(packages) == {".".join(path.parent.parts) for path in Path("pipeline").rglob("__init__.py")}
 
 
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
