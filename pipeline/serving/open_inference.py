@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from pipeline.serving.classifier import Answer
-from pipeline.serving.predictions import MAX_TEXTS, Ask, Text
+from pipeline.serving.predictions import MAX_TEXTS, Ask, Text, whole
 from pipeline.serving.refusals import REFUSALS
 
 OutputName = Literal["label", "confidence", "accepted", "probabilities"]
@@ -77,7 +77,9 @@ class InputTensor(_Request):
 
     name: Literal["text"]
     datatype: Literal["BYTES"]
-    shape: list[Annotated[int, Field(ge=1, le=MAX_TEXTS)]] = Field(min_length=1, max_length=2, description="[N] or [N, 1]")
+    shape: list[Annotated[int, Field(ge=1, le=MAX_TEXTS), BeforeValidator(whole)]] = Field(
+        min_length=1, max_length=2, description="[N] or [N, 1]"
+    )
     data: list[Text] = Field(min_length=1, max_length=MAX_TEXTS, description="flat")
 
 

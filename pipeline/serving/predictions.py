@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from pipeline.serving.classifier import Answer
 from pipeline.serving.refusals import REFUSALS
@@ -19,6 +19,11 @@ MAX_TOP_K = 1_000
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 
 
+def whole(value: Any) -> Any:
+    """5.0 is an integer to JSON, but not to a strict type; the bounds must stand before this in an annotation, or the schema lacks them."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Ask(Protocol):
     """Answers texts with so many of the best labels each, and counts them."""
 
@@ -29,7 +34,9 @@ class Ask(Protocol):
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="labels to name for a text, best first; more than there are is all")
+    top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K), BeforeValidator(whole)] = Field(
+        5, description="labels to name for a text, best first; more than there are is all"
+    )
 
 
 class PredictTexts(_Request):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -54,7 +55,7 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(dict.fromkeys(str(part) for part in first["loc"][1:]))  # a kind of body is named as its field
+        where = ".".join(part for part, _ in groupby(str(part) for part in first["loc"][1:]))  # a kind of body is named as its field
         if first["type"] == "json_invalid":
             return refuse(400, f"body: no valid JSON at character {where}")
         return refuse(422, f"{where or 'body'}: {first['msg']}")
