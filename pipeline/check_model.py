@@ -19,8 +19,8 @@ from pipeline.errors import UserError, exit_with_one_line
 
 def folder_md5(folder: Path) -> str:
     """DVC's hash of a folder."""
-    files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.relative_to(folder).parts)
-    entries = [{"md5": _md5(path.read_bytes()), "relpath": path.relative_to(folder).as_posix()} for path in files]
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    entries = [{"md5": _md5(path.read_bytes()), "relpath": name} for name, path in sorted(files.items())]
     return _md5(json.dumps(entries, sort_keys=True).encode()) + ".dir"
 
 
