@@ -20,8 +20,8 @@ from pipeline.params import Params
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
-    *("alarm", "clone", "comment", "compose", "failure"),
-    *("reference", "remote", "report", "resolve_lock", "tables", "verify"),
+    *("alarm", "check_model", "clone", "comment", "compose", "failure"),
+    *("reference", "remote", "report", "resolve_lock", "serve", "tables", "verify"),
 }
 MODULES = {
     ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
