@@ -24,7 +24,7 @@ from pipeline.reporting.lockfile import stale
 from pipeline.reporting.markdown import code, join_within, printable
 from pipeline.reporting.matching import Unpaired, match
 from pipeline.reporting.results import read_results
-from pipeline.reporting.revisions import Revision, head, merge_base
+from pipeline.revisions import Revision, head, merge_base
 
 GITHUB_LIMIT = 65_536  # characters of a comment
 LEAST_CHARACTERS = 4_000  # what the headline may need

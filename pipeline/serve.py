@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.reporting.revisions import head
+from pipeline.revisions import head
 from pipeline.serving.app import Version, create_app
 from pipeline.serving.classifier import Classifier
 from pipeline.serving.settings import Settings, read_settings

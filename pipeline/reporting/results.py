@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
 
 from pipeline.reporting.lockfile import LOCK, Lock, flatten, parse_lock
-from pipeline.reporting.revisions import Revision
+from pipeline.revisions import Revision
 
 METRICS, DATA, MACHINE = "metrics/evaluate.json", "metrics/data.json", "metrics/machine.json"
 PREDICTIONS, PARAMS, SAMPLE = "metrics/predictions.csv", "params.yaml", "data/sample/queries.csv"
