@@ -11,12 +11,15 @@ const EXAMPLE = [
   "The machine swallowed my card and gave me nothing but a receipt.",
   "Can your app sing my cat to sleep?",
 ].join("\n");
-const DRAW_MS = 400; // while answers come in
+const DRAW_MS = 400; // at least, between two drawings while answers come in
+const DRAW_SHARE = 0.1; // of the time, at most
 const SAVE_MS = 500;
 const PREVIEW = 3;
+const LONGEST_PASTE = 50_000; // characters; a browser needs a minute to put ten thousand lines into a text field
 
 let inbox = Inbox.load(sessionStorage);
 let sorting = null; // the AbortController of a run
+let loaded = null; // a file's text, or a paste too long for the field
 let override = {}; // what a person said about how to read the input
 let saver = 0;
 const view = new View({ pick, decide });
@@ -26,7 +29,7 @@ const view = new View({ pick, decide });
 /** Reads the input anew; `reading` is what a person says about how, and holds until there is another input. */
 function reread(reading = override) {
   override = reading;
-  const text = $("paste").value;
+  const text = loaded ?? $("paste").value;
   const input = readInput(text, override);
   $("reading").hidden = !text.trim();
   $("sort").disabled = !input.rows.length;
@@ -62,9 +65,33 @@ async function takeFile(file) {
   } catch {
     text = new TextDecoder("windows-1252").decode(bytes); // what spreadsheets of old write
   }
-  $("paste").value = text;
-  reread(/\.(csv|tsv)$/i.test(file.name) ? { isCsv: true } : {});
+  load(file.name, text, /\.(csv|tsv)$/i.test(file.name) ? { isCsv: true } : {});
+}
+
+function load(name, text, reading = {}) {
+  loaded = text;
+  $("loaded-name").textContent = name;
+  $("loaded").hidden = false;
+  $("paste").hidden = $("drop-foot").hidden = true;
+  reread(reading);
   $("sort").focus();
+}
+
+function unload() {
+  loaded = null;
+  $("paste").value = "";
+  $("loaded").hidden = true;
+  $("paste").hidden = $("drop-foot").hidden = false;
+  reread({});
+  $("paste").focus();
+}
+
+function takePaste(event) {
+  const text = event.clipboardData.getData("text/plain");
+  if (event.clipboardData.files.length) takeFile(event.clipboardData.files[0]);
+  else if (text.length > LONGEST_PASTE) load("Pasted text", text);
+  else return;
+  event.preventDefault();
 }
 
 function begin() {
@@ -83,12 +110,14 @@ async function sort() {
   sorting?.abort();
   const mine = (sorting = new AbortController());
   $("error").hidden = true;
-  let drawn = 0;
+  let due = 0;
   const heard = () => {
     progress();
-    if (performance.now() - drawn > DRAW_MS) {
+    const began = performance.now();
+    if (began >= due) {
       view.draw(inbox);
-      drawn = performance.now();
+      const ended = performance.now();
+      due = ended + Math.max(DRAW_MS, (ended - began) / DRAW_SHARE);
     }
     save();
   };
@@ -182,12 +211,10 @@ function clear() {
   clearTimeout(saver);
   inbox = new Inbox();
   Inbox.forget(sessionStorage);
-  $("paste").value = "";
   $("error").hidden = $("storage-notice").hidden = true;
   view.reset();
   show();
-  reread({});
-  $("paste").focus();
+  unload();
 }
 
 function save() {
@@ -238,6 +265,8 @@ function onKey(event) {
 function wire() {
   const on = (id, event, listener) => $(id).addEventListener(event, listener);
   on("paste", "input", () => reread({}));
+  on("paste", "paste", takePaste);
+  on("unload", "click", unload);
   on("file", "change", (event) => takeFile(event.target.files[0]).then(() => (event.target.value = "")));
   on("example", "click", () => {
     $("paste").value = EXAMPLE;

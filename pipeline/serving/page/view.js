@@ -2,7 +2,7 @@
 // that ten thousand rows stay light. A group is drawn anew only when what it shows has changed.
 
 import { $, bar, h, number, percent } from "./dom.js";
-import { ASIDE, LANE, labelOf, status, title } from "./inbox.js";
+import { ASIDE, LANE, groupOf, labelOf, status, title } from "./inbox.js";
 
 export const EVERYTHING = "everything";
 export const REVIEWED = "reviewed"; // folder of what a person labelled
@@ -133,18 +133,20 @@ export class View {
     const row = this.inbox.rows[index];
     const label = labelOf(row);
     const done = status(row);
+    const inLane = groupOf(row) === LANE;
     const text = h("p", { class: "text", dir: "auto" }, row.text);
     const pick = h(
       "button",
       { type: "button", class: "pick", tabindex: index === this.current ? 0 : -1, title: label ?? "", click: () => this.act.pick(index) },
-      h("span", { class: "visually-hidden" }, "Change the intent: "),
-      h("span", { dir: "auto" }, label === null ? "Set aside" : title(label)),
+      // in its intent's group the heading says which it is
+      h("span", { class: inLane ? "visually-hidden" : "" }, "Change"),
+      h("span", { class: inLane ? "" : "visually-hidden", dir: "auto" }, label === null ? " set aside" : ` ${title(label)}`),
     );
     const sureness = done
       ? [h("span", { class: `badge ${done.replace(" ", "-")}` }, done)]
-      : [bar(row.top[0][1]), h("span", { class: "percent" }, percent(row.top[0][1]))];
+      : [h("span", { class: "sureness" }, bar(row.top[0][1]), h("span", { class: "percent" }, percent(row.top[0][1])))];
     const cut = row.cut && h("span", { class: "badge", title: "The text is longer than the model can read; it saw the beginning" }, "read in part");
-    const said = h("div", { class: "said" }, pick, ...sureness, cut);
+    const said = h("div", { class: "said" }, cut, pick, ...sureness);
     const properties = { class: "row", "data-index": index, click: (event) => event.target.closest("button") || this.focus(index) };
     return h("li", properties, text, said);
   }
