@@ -179,7 +179,6 @@ function undo() {
 function changed(index) {
   view.draw(inbox);
   view.focus(index);
-  if (index < 0) view.step(1);
   counts();
   save();
 }
@@ -241,7 +240,7 @@ const KEYS = {
 };
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const at = document.activeElement;
   if (at.matches("textarea, select, input:not([type=radio], [type=checkbox])")) {
     if (event.key === "Escape" && at === $("search")) at.blur();

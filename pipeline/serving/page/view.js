@@ -32,7 +32,7 @@ export class View {
     this.groups = new Map([...inbox.groups(found)].flatMap(([key, indices]) => this.filter(key, indices)));
     this.drawFolders(folders);
     this.drawGroups();
-    if (hadFocus) this.focus(this.current);
+    if (hadFocus && this.current >= 0) this.focus(this.current);
   }
 
   filter(key, indices) {
@@ -160,9 +160,15 @@ export class View {
     return $("groups").querySelector(`[data-index="${index}"]`);
   }
 
-  /** Makes a row the current one and gives it the focus; it is drawn first if it was not yet. */
+  /** Makes a row the current one and gives it the focus, drawing it first if need be; -1: the first row, or the folder if it is empty. */
   focus(index) {
-    if (index < 0) return;
+    if (index < 0) {
+      const first = $("groups").querySelector(".row");
+      this.current = -1;
+      if (first) this.focus(Number(first.dataset.index));
+      else $("filters").querySelector("[aria-pressed=true]").focus();
+      return;
+    }
     if (!this.element(index)) {
       for (const [key, indices] of this.groups) {
         const at = indices.indexOf(index);
