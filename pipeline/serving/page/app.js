@@ -144,6 +144,7 @@ function progress(waiting) {
   $("progress-bar").value = done;
   $("progress-text").textContent = waiting ?? `${sorting ? "Sorted" : "Stopped at"} ${number(done)} of ${number(total)}`;
   $("stop").textContent = sorting ? "Stop" : "Go on";
+  $("stop").hidden = !$("error").hidden; // then there is "Try again"
   if (sorting && Math.floor((4 * done) / total) > Math.floor((4 * before) / total)) announce(`Sorted ${number(done)} of ${number(total)}.`);
 }
 
