@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import statistics
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -115,3 +120,70 @@ def test_the_service_lives_on_and_wrote_no_trace(service: Service) -> None:
     log = service.log.read_text()
     assert " ERROR " not in log
     assert "Traceback" not in log
+
+
+async def load(url: str, texts: int, rate: float, seconds: float) -> list[tuple[int, float]]:
+    """Asks so many times a second whatever the answers (an open loop), and returns statuses and seconds."""
+    body = json.dumps({"texts": ["My card was swallowed by the machine at the station, what can I do now?"] * texts}).encode()
+    answers: list[tuple[int, float]] = []
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        started = time.perf_counter()
+        answer = await client.post("/v1/predict", content=body, headers={"Content-Type": "application/json"})
+        answers.append((answer.status_code, time.perf_counter() - started))
+
+    limits = httpx.Limits(max_connections=500, max_keepalive_connections=500)
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client, asyncio.TaskGroup() as group:
+        begin = time.perf_counter()
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(begin + number / rate - time.perf_counter())
+            group.create_task(ask(client))
+    return answers
+
+
+def probe(url: str, path: str, stop: threading.Event) -> list[float]:
+    """Asks again and again, each time on a new connection as an orchestrator does, and returns seconds."""
+    took = []
+    while not stop.wait(0.2):
+        started = time.perf_counter()
+        assert httpx.get(url + path, timeout=60).status_code == 200
+        took.append(time.perf_counter() - started)
+    return took
+
+
+def p99(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else seconds[0]
+
+
+def test_ten_times_too_much_slows_nobody_who_is_let_in(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    seconds = request.config.getoption("--overload")
+    if not seconds:
+        pytest.skip("needs --overload SECONDS: `make abuse`")
+    with serve(tmp_path, model=Path("models/onnx")) as service:
+        texts = 64
+        idle = [took for _, took in asyncio.run(load(service.url, texts, 2, 15))]
+        capacity = 1 / statistics.median(idle)
+        stop = threading.Event()
+        with ThreadPoolExecutor(1) as threads:
+            live = threads.submit(probe, service.url, "/v2/health/live", stop)
+            answers = asyncio.run(load(service.url, texts, 10 * capacity, seconds))
+            stop.set()
+        ended = time.perf_counter()
+        while service.predict(*["a"] * texts).elapsed.total_seconds() > 2 * p99(idle):
+            time.sleep(0.1)
+        recovery = time.perf_counter() - ended
+        admitted = [took for status, took in answers if status == 200]
+        figures = {
+            "requests": len(answers),
+            "admitted": len(admitted),
+            "capacity_per_s": round(capacity, 1),
+            "idle_p99_ms": round(1000 * p99(idle), 1),
+            "admitted_p99_ms": round(1000 * p99(admitted), 1),
+            "live_max_ms": round(1000 * max(live.result()), 1),
+            "recovery_s": round(recovery, 2),
+        }
+        print(json.dumps(figures))
+    assert {status for status, _ in answers} == {200, 503}
+    assert figures["admitted_p99_ms"] <= 2 * figures["idle_p99_ms"], figures
+    assert figures["live_max_ms"] < 100, figures
+    assert recovery < 5, figures
