@@ -8,6 +8,7 @@ import json
 import random
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -339,6 +340,13 @@ def test_the_pipeline_reads_the_training_rows_as_the_very_texts_and_labels(page:
     }
     assert {(row.text, row.intent) for row in rows} == expected
     assert (len(rows), dropped) == (len(texts), 0)
+
+    (tmp_path / "train.csv").write_text("text,label\nAn older query,top_up\n")
+    subprocess.run("(cat train.csv; tail -n +2 training-rows.csv) > more.csv", cwd=tmp_path, shell=True, check=True)  # as docs/page.md says
+    assert [(row.text, row.intent) for row in read_csv(tmp_path / "more.csv", "text", "label")] == [
+        ("An older query", "top_up"),
+        *((row.text, row.intent) for row in splits["train"]),
+    ]
 
 
 def test_no_cell_of_what_is_saved_begins_like_a_formula(page: Page, tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ const EXAMPLE = [
 const DRAW_MS = 400; // at least, between two drawings while answers come in
 const DRAW_SHARE = 0.1; // of the time, at most
 const SAVE_MS = 500;
+const LARGEST_FILE = 50_000_000; // bytes; more than MAX_ROWS queries have
 const PREVIEW = 3;
 const LONGEST_PASTE = 50_000; // characters; a browser needs a minute to put ten thousand lines into a text field
 
-let inbox = Inbox.load(sessionStorage);
+const storage = openStorage();
+let inbox = Inbox.load(storage);
 let sorting = null; // the AbortController of a run
 let loaded = null; // a file's text, or a paste too long for the field
 let override = {}; // what a person said about how to read the input
@@ -57,11 +59,11 @@ const queries = (count) => (count === 1 ? "1 query" : `${number(count)} queries`
 
 async function takeFile(file) {
   if (!file) return;
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  const bytes = new Uint8Array(await file.slice(0, LARGEST_FILE).arrayBuffer());
   const wide = (bytes[0] === 0xff && bytes[1] === 0xfe) ? "utf-16le" : (bytes[0] === 0xfe && bytes[1] === 0xff) ? "utf-16be" : "";
   let text;
   try {
-    text = new TextDecoder(wide || "utf-8", { fatal: true }).decode(bytes);
+    text = new TextDecoder(wide || "utf-8", { fatal: true }).decode(bytes, { stream: bytes.length === LARGEST_FILE });
   } catch {
     text = new TextDecoder("windows-1252").decode(bytes); // what spreadsheets of old write
   }
@@ -153,7 +155,7 @@ function complain(error) {
   $("error-text").textContent = error instanceof Refusal ? error.message : `Something went wrong in this page: ${error.message}`;
   $("key-field").hidden = ![401, 403].includes(error.status);
   $("error").hidden = false;
-  (error.status === 401 ? $("key") : $("retry")).focus();
+  $($("key-field").hidden ? "retry" : "key").focus();
 }
 
 // ---- deciding
@@ -210,11 +212,19 @@ function clear() {
   sorting = null;
   clearTimeout(saver);
   inbox = new Inbox();
-  Inbox.forget(sessionStorage);
+  Inbox.forget(storage);
   $("error").hidden = $("storage-notice").hidden = true;
   view.reset();
   show();
   unload();
+}
+
+function openStorage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null; // forbidden; saving then fails, and the page says so
+  }
 }
 
 function save() {
@@ -224,7 +234,7 @@ function save() {
 
 function saveNow() {
   clearTimeout(saver);
-  if (inbox.rows.length) $("storage-notice").hidden = inbox.save(sessionStorage);
+  if (inbox.rows.length) $("storage-notice").hidden = inbox.save(storage);
 }
 
 // ---- keys
