@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.revisions import head
 from pipeline.serving.app import Version, create_app
@@ -59,7 +60,7 @@ def describe(classifier: Classifier, settings: Settings) -> Version:
     manifest = classifier.manifest
     return Version(
         commit=settings.commit or _commit(),
-        model_sha256=hashlib.sha256((settings.model / "manifest.json").read_bytes()).hexdigest(),
+        model_sha256=hashlib.sha256((settings.model / artifacts.MANIFEST).read_bytes()).hexdigest(),
         graph=manifest.graph,
         labels=manifest.labels,
         threshold=manifest.threshold,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from clones import clone_working_tree, sh, small_run, write_small_csv
+from small_models import export, write_project
 from transformers import BertConfig, BertModel
 
 
@@ -39,3 +40,12 @@ def small_bert() -> BertModel:
         vocab_size=60, hidden_size=24, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, max_position_embeddings=32
     )
     return BertModel(config, add_pooling_layer=False)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint, exported; tests must leave it as it is."""
+    root = tmp_path_factory.mktemp("project")
+    write_project(root)
+    export(root)
+    return root

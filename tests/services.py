@@ -24,12 +24,13 @@ class Service(NamedTuple):
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    client: httpx.Client  # a new connection for each request
 
     def get(self, path: str, **more: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=60, **more)
+        return self.client.get(path, **more)
 
     def post(self, path: str, body: Any, **more: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=60, **more)
+        return self.client.post(path, json=body, **more)
 
     def predict(self, *texts: str, **more: Any) -> httpx.Response:
         return self.post("/v1/predict", {"texts": texts}, **more)
@@ -51,7 +52,9 @@ def serve(
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
-        yield Service(_await_url(process, log), process, log)
+        url = _await_url(process, log)
+        with httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)) as client:
+            yield Service(url, process, log, client)
     finally:
         process.terminate()
         try:

@@ -128,9 +128,9 @@ def test_a_defect_is_a_500_and_a_line_that_quotes_nothing(service: Service) -> N
 
 def test_no_text_gets_into_log_or_metrics(service: Service) -> None:
     service.predict("unsure")
-    httpx.get(f"{service.url}/v1/predict/My-card-is-lost?text=My-card-is-lost")
-    httpx.post(f"{service.url}/v1/predict?text=My-card-is-lost", content="My-card-is-lost")
-    httpx.request("MY-CARD", service.url)
+    service.client.get("/v1/predict/My-card-is-lost?text=My-card-is-lost")
+    service.client.post("/v1/predict?text=My-card-is-lost", content="My-card-is-lost")
+    service.client.request("MY-CARD", "/")
     everything = service.log.read_text() + service.get("/metrics").text
     assert 'outcome="needs_person"' in everything
     assert "unsure" not in everything

@@ -16,11 +16,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from services import Service, serve
+from small_models import texts
 
 from pipeline.fetch import FetchParams, bring_dataset
-from pipeline.prepare import clean_text, drop_empty
+from pipeline.prepare import drop_empty
 from pipeline.rows import read_rows, write_rows
+from pipeline.serving.classifier import Classifier
 from pipeline.sources import read_csv
+from pipeline.text import clean_text
 
 PAGE = Path("pipeline/serving/page")
 STANDIN = (str(Path(__file__).parent / "inbox_standin.py"),)
@@ -236,6 +239,27 @@ def test_queries_are_sorted_into_intents_and_what_needs_a_person_comes_first(pag
     assert widths == pytest.approx([0.55, 0.61], abs=0.02)
 
 
+def test_the_exported_model_is_shown_as_it_answers(browser: Browser, project: Path, tmp_path: Path) -> None:
+    queries = texts(60, seed=3)
+    classifier = Classifier.load(project / "models/onnx")
+    answers = [answer for at in (0, 32) for answer in classifier.answer(queries[at : at + 32])]  # batch-mates as the page sends them
+    assert {answer.accepted for answer in answers} == {answer.truncated for answer in answers} == {True, False}
+    with serve(tmp_path, model=project / "models/onnx") as running:
+        opening = opened(browser, running.url)
+        page = next(opening)
+        upload(page, "inbox.txt", "\n".join(queries))
+        sort(page)
+        rows = list(csv.DictReader(io.StringIO(saved(page, "#export-all").decode("utf-8-sig"))))
+        assert [row["text"] for row in rows] == queries
+        assert [row["label"] for row in rows] == [answer.label for answer in answers]
+        assert [row["needs_person"] == "no" for row in rows] == [answer.accepted for answer in answers]
+        assert [float(row["confidence"]) for row in rows] == pytest.approx([answer.confidence for answer in answers], abs=0.0006)
+        page.click("#filters button:has-text('Needs a person')")
+        in_part = page.locator(".badge", has_text="read in part").count()
+        assert in_part == sum(answer.truncated and not answer.accepted for answer in answers)
+        next(opening, None)
+
+
 def test_filter_and_search_narrow_what_is_shown(page: Page) -> None:
     sort_inbox(page)
     page.click("#filters button:has-text('Change pin')")
@@ -319,14 +343,14 @@ def label_by_keyboard(page: Page, folder: str, labels: list[str]) -> None:
 
 
 def test_the_pipeline_reads_the_training_rows_as_the_very_texts_and_labels(page: Page, tmp_path: Path) -> None:
-    texts = [*HOSTILE, "An ordinary query.", 'With "quotes", commas\nand lines']
+    queries = [*HOSTILE, "An ordinary query.", 'With "quotes", commas\nand lines']
     table = io.StringIO(newline="")
-    csv.writer(table).writerows([["message", "id"], *([f"{text} [top_up 0.{50 + at} unsure]", str(at)] for at, text in enumerate(texts))])
+    csv.writer(table).writerows([["message", "id"], *([f"{text} [top_up 0.{50 + at} unsure]", str(at)] for at, text in enumerate(queries))])
     upload(page, "inbox.csv", table.getvalue())
     sort(page)
     labels = ["=cmd", "-1 day", "$100", "<b>bold", "change pin", "lost card"]
     full = {"=cmd": "=cmd|' /C calc'!A1", "-1 day": "-1_day", "$100": "$100", "<b>bold": "<b>bold</b>", "change pin": "change_pin"}
-    given = [labels[at % len(labels)] for at in range(len(texts))]
+    given = [labels[at % len(labels)] for at in range(len(queries))]
     label_by_keyboard(page, "Needs a person", given)
 
     path = tmp_path / "training-rows.csv"
@@ -336,10 +360,10 @@ def test_the_pipeline_reads_the_training_rows_as_the_very_texts_and_labels(page:
     write_rows(tmp_path / "train.csv", splits["train"])
     rows, dropped = drop_empty(read_rows(tmp_path / "train.csv"), str(path))
     expected = {
-        (clean_text(f"{text} [top_up 0.{50 + at} unsure]"), clean_text(full.get(given[at], "lost_card"))) for at, text in enumerate(texts)
+        (clean_text(f"{text} [top_up 0.{50 + at} unsure]"), clean_text(full.get(given[at], "lost_card"))) for at, text in enumerate(queries)
     }
     assert {(row.text, row.intent) for row in rows} == expected
-    assert (len(rows), dropped) == (len(texts), 0)
+    assert (len(rows), dropped) == (len(queries), 0)
 
     (tmp_path / "train.csv").write_text("text,label\nAn older query,top_up\n")
     subprocess.run("(cat train.csv; tail -n +2 training-rows.csv) > more.csv", cwd=tmp_path, shell=True, check=True)  # as docs/page.md says

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,24 +26,34 @@ MODULES = {
     ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
 }
 LEAVES = MODULES - COMMANDS - set(PIPELINE)
+SERVING = sorted(module for module in MODULES if module.startswith("serving."))
 
 
-def file_of(module: str) -> str:
-    return f"pipeline/{module.replace('.', '/')}.py"
+def path_of(module: str) -> Path:
+    return Path("pipeline", *module.split(".")).with_suffix(".py")
 
 
 @cache
-def local_imports(module: str) -> frozenset[str]:
-    tree = ast.parse(Path(file_of(module)).read_text(encoding="utf-8"))
+def imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The modules of ours that a module imports, and the packages of others."""
+    tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
     found: set[str] = set()
+    others: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
             found.add((node.module or "").removeprefix("pipeline."))
+        elif isinstance(node, ast.ImportFrom):
+            others.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("pipeline") for alias in node.names), f"{module}: use `from pipeline import ..`"
-    return frozenset(found)
+            others |= {alias.name.split(".")[0] for alias in node.names}
+    return frozenset(found), frozenset(others)
+
+
+def local_imports(module: str) -> frozenset[str]:
+    return imports(module)[0]
 
 
 def transitive(module: str) -> set[str]:
@@ -58,7 +69,7 @@ def transitive(module: str) -> set[str]:
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_deps_are_exactly_the_transitive_local_imports(stage: str) -> None:
     declared = {path for path in PIPELINE[stage]["deps"] if path.startswith("pipeline/")}
-    assert declared == {file_of(module) for module in transitive(stage)}
+    assert declared == {str(path_of(module)) for module in transitive(stage)}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
@@ -74,7 +85,8 @@ def test_every_path_of_the_command_is_a_dep_or_an_output(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
-    versions = [] if stage == "fetch" else [{"pyproject.toml": ["project.dependencies"]}]  # what fetch brings is held to its sha256
+    pins = ["project.dependencies", *(["project.optional-dependencies.export"] if stage == "export" else [])]
+    versions = [] if stage == "fetch" else [{"pyproject.toml": pins}]  # what fetch brings is held to its sha256
     assert PIPELINE[stage]["params"] == [stage, *versions]
     module = importlib.import_module(f"pipeline.{stage}")
     assert issubclass(getattr(module, f"{stage.capitalize()}Params"), Params)
@@ -87,10 +99,20 @@ def test_imports_point_one_way(module: str) -> None:
     assert local_imports(module) <= allowed
 
 
+@pytest.mark.parametrize("module", SERVING)
+def test_serving_imports_leaves_alone_and_none_that_needs_torch(module: str) -> None:
+    assert [name for name in transitive(module) if imports(name)[1] & {"torch", "transformers", "sklearn"}] == []
+
+
+def test_the_package_that_is_installed_is_the_whole_package() -> None:
+    packages = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    assert set(packages) == {".".join(path.parent.parts) for path in Path("pipeline").rglob("__init__.py")}
+
+
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
 def test_only_stages_read_params(module: str) -> None:
     ours = r"(?<!\.)read_params\("  # DVC has a method of that name
-    assert not re.search(ours, Path(file_of(module)).read_text(encoding="utf-8"))
+    assert not re.search(ours, path_of(module).read_text(encoding="utf-8"))
 
 
 def test_metrics_predictions_and_plots_are_tracked_by_git_and_the_rest_by_dvc() -> None:

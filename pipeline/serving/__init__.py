@@ -1,4 +1,4 @@
-"""The service: answers queries over HTTP with what stage `export` wrote. Imports leaves only, and no torch: it starts fast and stays small.
+"""Answers queries with the exported graph: imports leaves only, and neither torch nor transformers, so that it starts at once.
 
 settings -> classifier -> pool -> predictions, open_inference (routes) -> gate, metrics (around them) -> app
 """
