@@ -1,0 +1,42 @@
+"""The service, with limits and routes as they are, around a model that a text can tell what to answer: ``[label 0.42 unsure]``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+
+from pipeline.serve import Server
+from pipeline.serving.app import Version, create_app
+from pipeline.serving.classifier import Answer
+from pipeline.serving.settings import read_settings
+
+LABELS = ("$100", "-1_day", "<b>bold</b>", "=cmd|' /C calc'!A1", "card_arrival", "change_pin", "lost_card", "top_up")
+
+
+class Standin:
+    labels = LABELS
+
+    def answer(self, texts: Sequence[str], top_k: int = 5) -> list[Answer]:
+        return [self._answer(text, top_k) for text in texts]
+
+    def _answer(self, text: str, top_k: int) -> Answer:
+        time.sleep(0.05 * ("slow" in text))
+        told = re.search(r"\[(\w+) ([\d.]+)( unsure)?\]", text)
+        label, confidence = (told[1], float(told[2])) if told else ("card_arrival", 0.9)
+        others = [name for name in LABELS if name != label]
+        top = ((label, confidence), *((name, (1 - confidence) / len(others)) for name in others))
+        return Answer(label, confidence, top[:top_k], not (told and told[3]), (label,), len(text) > 1_000)
+
+
+def main() -> None:
+    settings = read_settings(sys.argv[1:], os.environ)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    version = Version(commit=None, model_sha256="0" * 64, graph="none", labels=len(LABELS), threshold=0.5, metrics={})
+    Server(create_app(Standin(), settings, version), settings).run()  # type: ignore[arg-type]
+
+
+main()
