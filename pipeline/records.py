@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -117,6 +118,11 @@ def _parquet_parts(path: Path, column: str, size: int) -> Iterator[Part]:
             done += len(rows)
             texts, problems = _split([_usable(cell) for cell in raw_strings(rows[column])])
             yield Part(rows, texts, problems, done / max(file.metadata.num_rows, 1))
+
+
+def count_problems(part: Part) -> Counter[str]:
+    """Rows by problem, without its particulars; those without one under an empty text."""
+    return Counter((problem or "").split(";")[0] for problem in part.problems)
 
 
 def is_lines(schema: pa.Schema) -> bool:

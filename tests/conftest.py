@@ -34,3 +34,8 @@ def small_bert() -> BertModel:
         vocab_size=60, hidden_size=24, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, max_position_embeddings=32
     )
     return BertModel(config, add_pooling_layer=False)
+
+
+@pytest.fixture(scope="session")
+def onnx_folder() -> Path:
+    return Path("build/standin").resolve()

@@ -19,7 +19,7 @@ from pipeline.params import Params
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 COMMANDS = {
     *("alarm", "clone", "comment", "compose", "failure"),
-    *("reference", "remote", "report", "resolve_lock", "tables", "verify"),
+    *("drift", "reference", "remote", "report", "resolve_lock", "score", "tables", "verify"),
 }
 LEAVES = {path.stem for path in Path("pipeline").glob("*.py")} - COMMANDS - set(PIPELINE) - {"__init__"}
 
