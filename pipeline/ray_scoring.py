@@ -95,11 +95,16 @@ def score_all(jobs: list[Job], model: Path, column: str, top_k: int, size: int, 
     write = partial(score_parts, model=model.resolve(), top_k=top_k)
     parts = (
         ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(read, batch_size=1, batch_format="pyarrow")
+        .map_batches(read, batch_size=1, batch_format="pyarrow", concurrency=readers(workers))
         .map_batches(write, batch_size=1, batch_format="pyarrow", concurrency=workers)
     )
     for row in parts.iter_rows():
         yield Done(row["job"], Counter(json.loads(row["counts"])), row["share"])
+
+
+def readers(workers: int) -> int:
+    """Tasks that read at a time: one feeds dozens that score, and holds its core while it waits for them."""
+    return 1 + workers // 16
 
 
 def start(workers: int) -> None:
@@ -108,8 +113,8 @@ def start(workers: int) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(runtime_env={"py_modules": [str(Path(pipeline.__file__).parent)]}, **quiet)
     else:
-        ray.init(num_cpus=workers + 1, include_dashboard=False, **quiet)  # one more reads
+        ray.init(num_cpus=workers + readers(workers), include_dashboard=False, **quiet)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
-    context.target_max_block_size = 1  # a part a block: a block is what a task is given at a time
+    context.target_max_block_size = 1 << 20  # bytes; a block is what a task is given at a time: a part or a few small ones
     context.enable_progress_bars = False
