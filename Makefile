@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 benchmark-inference params docs lock kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report test lint verify banking77 benchmark-inference params docs lock serve abuse kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -58,9 +58,17 @@ params: install ## compose params.yaml from configs/
 docs: install ## regenerate the tables in the documents
 	python -m pipeline.tables --write
 
-lock: install ## resolve requirements.lock anew from pyproject.toml
+lock: install ## resolve requirements.lock anew from pyproject.toml, and the part of it that the service needs
 	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
+	pip-compile --quiet --constraint requirements.lock --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host --no-emit-options --no-header --output-file requirements-serve.lock dockerfiles/serve.in
+
+serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
+	@python -m pipeline.serve --model models/onnx --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),8080)
+
+abuse: install ## maltreat the service: 500 generated requests an operation, a minute of overload, a fresh environment from the lock
+	pytest tests/test_abuse.py tests/test_images.py --examples 500 --overload 60 --images
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes
 	pytest tests/test_faults.py --kills 20 -k kill

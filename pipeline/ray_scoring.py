@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-import pipeline
 from pipeline.jobs import PART, Job
 from pipeline.records import Part, count_problems, read_parts
 from pipeline.scoring import check_names, score_part
@@ -111,7 +110,7 @@ def start(workers: int) -> None:
     """Joins the cluster of RAY_ADDRESS, which gets our code; else starts Ray on this machine."""
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env={"py_modules": [str(Path(pipeline.__file__).parent)]}, **quiet)
+        ray.init(runtime_env={"py_modules": [str(Path(__file__).parent)]}, **quiet)
     else:
         ray.init(num_cpus=workers + readers(workers), include_dashboard=False, **quiet)
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -22,8 +22,9 @@ from pydantic import BaseModel
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import PARAMS_FILE
+from pipeline.serving.settings import Settings
 
-DOCUMENTS = (Path("README.md"), Path("docs/params.md"), Path("docs/drift.md"), Path("data/sample/README.md"))
+DOCUMENTS = (Path("README.md"), Path("docs/params.md"), Path("docs/service.md"), Path("docs/drift.md"), Path("data/sample/README.md"))
 METRICS = Path("metrics/evaluate.json")
 REFERENCE = Path("metrics/reference/banking77.json")
 AGREEMENT = Path("metrics/reference/sample.json")
@@ -116,6 +117,20 @@ def params() -> str:
     return text + "\n"
 
 
+def settings() -> str:
+    """Every setting of the service: type and range, default, meaning."""
+    rows = [
+        [
+            f"`{name}`",
+            kind.replace("pydantic.types.SecretStr", "str"),
+            f"`{field.default}`" if isinstance(field.default, int | float | str) else "",
+            meaning,
+        ]
+        for (name, kind, meaning), field in zip(_fields(Settings), Settings.model_fields.values(), strict=True)
+    ]
+    return markdown(["setting", "type and range", "default", "meaning"], rows)
+
+
 def sample() -> str:
     """Statistics of our own queries, and how far a classifier trained on BANKING77 agrees with their labels."""
     with SAMPLE.open(encoding="utf-8", newline="") as handle:
@@ -169,7 +184,15 @@ def drift(path: Path = DRIFT) -> str:
 
 def render(document: str) -> str:
     """A document with its generated blocks made anew."""
-    makers = {"results": results, "reference": reference, "stages": stages, "params": params, "sample": sample, "drift": drift}
+    makers = {
+        "results": results,
+        "reference": reference,
+        "stages": stages,
+        "params": params,
+        "settings": settings,
+        "sample": sample,
+        "drift": drift,
+    }
     return BLOCK.sub(lambda block: block[1] + makers[block[2]]() + block[3], document)
 
 

@@ -9,6 +9,11 @@ from transformers import BertConfig, BertModel
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=2, help="how often tests/test_faults.py kills the pipeline")
+    parser.addoption("--examples", type=int, default=30, help="how many requests tests/test_abuse.py generates for an operation")
+    parser.addoption(
+        "--images", action="store_true", help="tests/test_images.py also follows api.Dockerfile's steps in a fresh environment"
+    )
+    parser.addoption("--overload", type=int, default=0, help="for how many seconds tests/test_abuse.py asks for too much; 0: not at all")
 
 
 @pytest.fixture(scope="session")

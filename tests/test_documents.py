@@ -42,7 +42,7 @@ def test_every_make_target_of_the_readme_exists_and_every_target_is_in_the_readm
 
 def test_the_tree_of_the_readme_names_every_module() -> None:
     tree = README.split("## The tree")[1].split("\n## ")[0]
-    missing = [path.stem for path in sorted(Path("pipeline").glob("*.py")) if path.stem != "__init__" and path.stem not in tree]
+    missing = [path.stem for path in sorted(Path("pipeline").rglob("*.py")) if path.stem != "__init__" and path.stem not in tree]
     assert missing == []
 
 

@@ -18,21 +18,28 @@ from pipeline.params import Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 COMMANDS = {
-    *("alarm", "clone", "comment", "compose", "failure"),
-    *("drift", "reference", "remote", "report", "resolve_lock", "score", "tables", "verify"),
+    *("alarm", "check_model", "clone", "comment", "compose", "drift", "failure"),
+    *("reference", "remote", "report", "resolve_lock", "score", "serve", "tables", "verify"),
 }
-LEAVES = {path.stem for path in Path("pipeline").glob("*.py")} - COMMANDS - set(PIPELINE) - {"__init__"}
+MODULES = {
+    ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
+}
+LEAVES = MODULES - COMMANDS - set(PIPELINE)
+
+
+def file_of(module: str) -> str:
+    return f"pipeline/{module.replace('.', '/')}.py"
 
 
 @cache
 def local_imports(module: str) -> frozenset[str]:
-    tree = ast.parse(Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(Path(file_of(module)).read_text(encoding="utf-8"))
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
-            found.add((node.module or "").split(".")[1])
+            found.add((node.module or "").removeprefix("pipeline."))
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("pipeline") for alias in node.names), f"{module}: use `from pipeline import ..`"
     return frozenset(found)
@@ -51,7 +58,7 @@ def transitive(module: str) -> set[str]:
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_deps_are_exactly_the_transitive_local_imports(stage: str) -> None:
     declared = {path for path in PIPELINE[stage]["deps"] if path.startswith("pipeline/")}
-    assert declared == {f"pipeline/{module}.py" for module in transitive(stage)}
+    assert declared == {file_of(module) for module in transitive(stage)}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
@@ -83,7 +90,7 @@ def test_imports_point_one_way(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
 def test_only_stages_read_params(module: str) -> None:
     ours = r"(?<!\.)read_params\("  # DVC has a method of that name
-    assert not re.search(ours, Path(f"pipeline/{module}.py").read_text(encoding="utf-8"))
+    assert not re.search(ours, Path(file_of(module)).read_text(encoding="utf-8"))
 
 
 def test_metrics_predictions_and_plots_are_tracked_by_git_and_the_rest_by_dvc() -> None:

@@ -1,0 +1,69 @@
+"""How the service says no: one shape for every error, the one that the Open Inference Protocol asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from pipeline.serving.pool import BusyError
+
+RETRY_AFTER_S = 1
+
+
+class Refusal(BaseModel):
+    """Why there is no answer."""
+
+    error: str = Field(description="one line; it never quotes a text")
+
+
+# the codes that a request with a body may get beside its answer, for the OpenAPI schema
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "The body is no JSON"},
+    401: {"model": Refusal, "description": "The API key is missing or wrong"},
+    408: {"model": Refusal, "description": "The body did not come in time"},
+    413: {"model": Refusal, "description": "The body is too large"},
+    422: {"model": Refusal, "description": "The body does not fit the schema"},
+    503: {"model": Refusal, "description": "Too much to do at the moment: try again after `Retry-After` seconds"},
+    504: {"model": Refusal, "description": "The model did not answer in time"},
+}
+
+
+def refuse(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The answer that says why there is none."""
+    return JSONResponse({"error": error}, status, headers)
+
+
+def refuse_busy() -> JSONResponse:
+    """Sheds load: at once, and saying when to come back."""
+    return refuse(503, "too much to do at the moment: try again later", {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Gives what the routes raise the shape of a refusal."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return refuse(error.status_code, error.detail, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(part for part, _ in groupby(str(part) for part in first["loc"][1:]))  # a kind of body is named as its field
+        if first["type"] == "json_invalid":
+            return refuse(400, f"body: no valid JSON at character {where}")
+        return refuse(422, f"{where or 'body'}: {first['msg']}")
+
+    @app.exception_handler(BusyError)
+    async def _busy(_: Request, __: BusyError) -> JSONResponse:
+        return refuse_busy()
+
+    @app.exception_handler(TimeoutError)
+    async def _late(_: Request, __: TimeoutError) -> JSONResponse:
+        return refuse(504, "the model did not answer in time")

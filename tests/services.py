@@ -1,0 +1,69 @@
+"""The service as a process of its own on a free port of 127.0.0.1, asked over HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+OURS = ("-m", "pipeline.serve")
+STANDIN = (str(Path(__file__).parent / "model_standin.py"),)  # the service around a model that sleeps and hangs when told to
+
+
+class Service(NamedTuple):
+    """A running service."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=60, **more)
+
+    def post(self, path: str, body: Any, **more: Any) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, timeout=60, **more)
+
+    def predict(self, *texts: str, **more: Any) -> httpx.Response:
+        return self.post("/v1/predict", {"texts": texts}, **more)
+
+    def counted(self, name: str) -> float:
+        """The sum of a metric's samples whose lines start so."""
+        lines = self.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+@contextmanager
+def serve(
+    folder: Path, *options: str, program: tuple[str, ...] = OURS, variables: dict[str, str] | None = None, model: Path | None = None
+) -> Iterator[Service]:
+    """Starts a service, whose log goes to ``folder``, and ends it."""
+    log = folder / "serve.log"
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())} | (variables or {})
+    command = [sys.executable, *program, "--port", "0", "--model", str(model or folder), *options]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    try:
+        yield Service(_await_url(process, log), process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+
+
+def _await_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 120
+    while not (found := re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text())):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return found[1]

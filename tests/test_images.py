@@ -1,0 +1,120 @@
+"""The Dockerfiles, as far as they can be followed without an engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from toys import opened
+
+from pipeline.check_model import check, folder_md5
+from pipeline.errors import UserError
+
+API = Path("dockerfiles/api.Dockerfile")
+DOCKERFILES = sorted(Path("dockerfiles").glob("*.Dockerfile"))
+SERVE_LOCK = Path("requirements-serve.lock")
+
+
+def instructions(dockerfile: Path) -> list[list[str]]:
+    """The instructions, one list of words each; comments left out, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [line.split() for line in text.splitlines() if line]
+
+
+def copies(dockerfile: Path) -> list[tuple[list[str], str]]:
+    """What is copied out of the repository, and where to."""
+    return [(words[1:-1], words[-1]) for words in instructions(dockerfile) if words[0] == "COPY" and not words[1].startswith("--")]
+
+
+def pins(lock: Path) -> dict[str, set[str]]:
+    """Hashes of every pinned package."""
+    blocks = re.findall(r"^(\S+==\S+) \\\n((?:    --hash=.*\n)+)", lock.read_text(), re.MULTILINE)
+    return {pin: set(re.findall(r"sha256:\w+", hashes)) for pin, hashes in blocks}
+
+
+def lay_out(folder: Path) -> None:
+    """Copies into a folder what api.Dockerfile copies to the service's, but the model."""
+    for sources, target in copies(API):
+        for source in sources:
+            if Path(source).is_dir() and Path(source) != Path("models/onnx"):
+                shutil.copytree(source, folder / target)
+            elif Path(source).is_file():
+                (folder / target).mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, folder / target)
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=str)
+def test_images_are_pinned_by_digest_run_as_nobody_special_and_say_how_they_are(dockerfile: Path) -> None:
+    steps = instructions(dockerfile)
+    stages = {words[3] for words in steps if words[0] == "FROM" and len(words) == 4}
+    foreign = [words[1] for words in steps if words[0] == "FROM" and words[1] not in stages]
+    assert len(foreign) == 1
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+@sha256:[0-9a-f]{64}", foreign[0])
+    last = [words[0] for words in steps][max(i for i, words in enumerate(steps) if words[0] == "FROM") :]
+    assert {"USER", "HEALTHCHECK"} <= set(last)
+    assert not [words for words in steps if words[0] == "USER" and words[1] in ("root", "0")]
+    assert not [words for words in steps if words[0] == "ADD"]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=str)
+def test_what_is_copied_is_there_and_sent_to_the_build(dockerfile: Path) -> None:
+    outputs = [out for stage in yaml.safe_load(Path("dvc.yaml").read_text())["stages"].values() for out in stage["outs"]]
+    sent = [line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for sources, _ in copies(dockerfile):
+        for source in sources:
+            assert Path(source).exists() or source.rstrip("/") in outputs, source
+            assert any(Path(source).is_relative_to(path) for path in sent), source
+
+
+def test_the_services_lock_is_the_part_of_the_lock_that_it_needs_and_no_more() -> None:
+    part, whole = pins(SERVE_LOCK), pins(Path("requirements.lock"))
+    assert len(part) > 10
+    assert {pin: hashes for pin, hashes in part.items() if whole.get(pin) != hashes} == {}, "run `make lock`"
+    named = {line for line in Path("dockerfiles/serve.in").read_text().splitlines() if not line.startswith("#")}
+    names = {pin.split("==")[0] for pin in part}
+    assert named <= names
+    assert names.isdisjoint({"torch", "transformers", "dvc", "datasets", "onnx", "scipy", "scikit-learn"})
+
+
+def test_the_files_of_the_image_are_all_that_the_service_imports(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for module in ("serve", "check_model"):
+        code = f"import sys, pipeline.{module}; print(sorted({{'torch', 'transformers', 'dvc', 'scipy', 'pandas'}} & set(sys.modules)))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_the_build_refuses_a_model_that_the_lock_does_not_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Repo.init(str(tmp_path), no_scm=True).close()
+    monkeypatch.chdir(tmp_path)
+    model = Path("models/onnx")
+    (model / "sub").mkdir(parents=True)
+    for name in ("b.json", "a.onnx", "sub/ü.json", "sub.txt"):
+        (model / name).write_text(name)
+    with opened(tmp_path) as repo:
+        (stage,) = repo.add(str(model))
+        md5 = stage.outs[0].hash_info.value
+    assert folder_md5(model) == md5
+    lock = Path("dvc.lock")
+    lock.write_text(yaml.safe_dump({"stages": {"export": {"outs": [{"path": "models/onnx", "md5": md5}]}}}))
+    assert check(model, lock) == md5
+    (model / "evil.pkl").write_bytes(b"")
+    with pytest.raises(UserError, match=rf"models/onnx: has the hash \w+\.dir, dvc.lock says {md5}: run `dvc checkout models/onnx`"):
+        check(model, lock)
+    with pytest.raises(UserError, match=r"dvc\.lock: names no output models: run `make repro`"):
+        check(Path("models"), lock)
+    with pytest.raises(UserError, match="models/none: no such folder"):
+        check(Path("models/none"), lock)
+
+
+def test_updates_of_the_images_are_asked_for() -> None:
+    updates = yaml.safe_load(Path(".github/dependabot.yaml").read_text())["updates"]
+    assert "/dockerfiles" in [update["directory"] for update in updates if update["package-ecosystem"] == "docker"]
