@@ -22,7 +22,6 @@ import numpy as np
 from pipeline import artifacts
 from pipeline.drift import describe, read_prepared
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.scoring import answer_all
 from pipeline.serving.classifier import Classifier
 from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare, vocabulary
 from pipeline.tables import DRIFT, drift
@@ -110,7 +109,7 @@ def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[s
     misspelt = [misspell(text, draw) for text in test]
     known = vocabulary(train)
     texts = {"train": train, "test": test, "typing errors": misspelt, "out of scope": strange}
-    return {name: describe(some, answer_all(classifier, some, top_k=1), known, classifier.labels) for name, some in texts.items()}
+    return {name: describe(some, classifier.answer(some, top_k=1), known, classifier.labels) for name, some in texts.items()}
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ from tokenizers import Tokenizer
 
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.onnx_session import BATCH_SIZE
 from pipeline.runtime import fix_runtime, machine_class
-from pipeline.scoring import BATCH, answer_all
 from pipeline.serving.classifier import Classifier
 from pipeline.tables import markdown
 
@@ -71,13 +71,13 @@ def read_split(folder: Path, split: str) -> tuple[list[str], list[str]]:
 def our_rival(model: Path, graph: str, scratch: Path) -> Rival:
     """The classifier with a graph of the folder, whichever of the two it serves."""
     folder = shutil.copytree(model, scratch / graph)
-    manifest = artifacts.read_json(folder / "manifest.json")
-    artifacts.write_json(folder / "manifest.json", manifest | {"graph": graph})
+    manifest = artifacts.read_json(folder / artifacts.MANIFEST)
+    artifacts.write_json(folder / artifacts.MANIFEST, manifest | {"graph": graph})
     classifier = Classifier.load(folder)
     return Rival(
         f"ours, {graph}",
         lambda text: classifier.answer([text], top_k=1)[0].label,
-        lambda texts: [answer.label for answer in answer_all(classifier, texts, top_k=1)],
+        lambda texts: [answer.label for answer in classifier.answer(texts, top_k=1)],
     )
 
 
@@ -87,7 +87,7 @@ def pipeline_rival(checkpoint: Path) -> Rival:
 
     def many(texts: list[str]) -> list[str]:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found = classify([texts[i] for i in order], batch_size=BATCH, truncation=True)
+        found = classify([texts[i] for i in order], batch_size=BATCH_SIZE, truncation=True)
         labels = dict(zip(order, (row["label"] for row in found), strict=True))
         return [labels[i] for i in range(len(texts))]
 
@@ -105,7 +105,7 @@ def svm_rival(texts: list[str], labels: list[str]) -> Rival:
 
 def tokenizer_alone(model: Path) -> Rival:
     """A part of our way: text to word pieces."""
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(model / artifacts.TOKENIZER_FILE))
     return Rival(TOKENIZER, tokenizer.encode, lambda texts: [str(len(row)) for row in tokenizer.encode_batch(texts)])
 
 

@@ -38,6 +38,10 @@ FINETUNED = "finetuned"
 
 # models/tinybert: a stock transformers checkpoint and
 CALIBRATION = "calibration.json"  # {"temperature": .., "max_tokens": ..}
+TOKENIZER_FILE = "tokenizer.json"
+
+# models/onnx: a graph a precision, the checkpoint's tokenizer, the labels and
+MANIFEST = "manifest.json"  # pipeline/manifest.py
 
 PREFIX = ".partial-"
 
@@ -45,6 +49,11 @@ PREFIX = ".partial-"
 def split_table(split: str) -> str:
     """File name of a split's table."""
     return f"{split}.parquet"
+
+
+def graph_file(precision: str) -> str:
+    """File name of a graph, by its precision (``fp32`` or ``int8``)."""
+    return f"{precision}.onnx"
 
 
 @contextmanager

@@ -106,6 +106,31 @@ def draw_size(folder: Path) -> None:
     _save(figure, folder / "accuracy_by_size.png")
 
 
+def draw_risk_coverage(folder: Path, chosen: float, target: float) -> None:
+    """Accuracy among the accepted against the share accepted, from ``risk_coverage.csv``; and what of other texts comes through.
+
+    Args:
+        folder: where the data is.
+        chosen: the threshold in use; a vertical line.
+        target: the accuracy it was chosen for; a horizontal one.
+    """
+    rows = read_table(folder / "risk_coverage.csv")
+    threshold, accepted, accuracy, let_through = (
+        [float(row[key]) for row in rows] for key in ("threshold", "accepted", "accuracy", "out_of_scope")
+    )
+    figure, axis = plt.subplots(figsize=(6.6, 4.2))
+    axis.plot(accepted, accuracy, color=BLUE, label="accuracy among the accepted")
+    axis.plot(accepted, let_through, color=ORANGE, label="out-of-scope texts let through")
+    axis.axhline(target, color=GREY, linestyle="--", linewidth=1)
+    axis.annotate(f"target {target:g}", (0, target), xytext=(4, -11), textcoords="offset points", fontsize=8, color=GREY)
+    share = max((share for share, value in zip(accepted, threshold, strict=True) if value >= chosen), default=0.0)
+    axis.axvline(share, color=GREY, linestyle="--", linewidth=1)
+    axis.annotate(f"confidence {chosen:.2f}", (share, 0), xytext=(4, 4), textcoords="offset points", fontsize=8, color=GREY)
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of test queries accepted", title="what a confidence threshold buys, on test")
+    axis.legend(loc="center left", frameon=False)
+    _save(figure, folder / "risk_coverage.png")
+
+
 def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)

@@ -23,7 +23,6 @@ from pipeline import artifacts
 from pipeline.drift_report import draw, summarize, write_page
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.records import FORMATS, read_parts
-from pipeline.scoring import answer_all
 from pipeline.serving.classifier import Answer, Classifier
 from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare, unknown_share, vocabulary, words
 
@@ -119,7 +118,7 @@ def main() -> None:
     train, held_out = read_prepared(args.data, "train"), read_prepared(args.data, "test")
     texts, rows, missing = read_new(args.input, args.text_column, args.most, args.seed)
     known = vocabulary(train)
-    before, now = (answer_all(classifier, some, top_k=1) for some in (held_out, texts))
+    before, now = (classifier.answer(some, top_k=1) for some in (held_out, texts))
     reference = describe(held_out, before, known, classifier.labels)._replace(words=np.array([len(words(text)) for text in train]))
     new = describe(texts, now, known, classifier.labels)
 

@@ -1,34 +1,40 @@
-"""Scores the student and all teachers once on the test split.
+"""Scores the student and all teachers once on the test split, and chooses when the student asks a person.
 
-Reads   models/tinybert, models/teacher, data/raw/encoder (behind the frozen baseline), data/features
-Writes  metrics/evaluate.json, metrics/predictions.csv, plots/evaluate (data and PNG)
+Reads   models/tinybert, models/teacher, data/raw/encoder (behind the frozen baseline), data/features, and the texts of no intent that
+        its params name
+Writes  metrics/evaluate.json, metrics/abstention.json, metrics/predictions.csv, plots/evaluate (data and PNG)
 Run     python -m pipeline.evaluate --features data/features --encoder data/raw/encoder --teacher models/teacher
-        --model models/tinybert --metrics metrics/evaluate.json --predictions metrics/predictions.csv --plots plots/evaluate
+        --model models/tinybert --metrics metrics/evaluate.json --abstention metrics/abstention.json
+        --predictions metrics/predictions.csv --plots plots/evaluate
 
 The student's probabilities are calibrated by the temperature saved with it; the teachers' are as they are.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 from scipy.special import log_softmax
+from tokenizers import Tokenizer
 
 from pipeline import artifacts, charts
+from pipeline.abstention import Thresholds, choose_thresholds, measure, measure_out_of_scope, risk_coverage
+from pipeline.batching import Ids
 from pipeline.calibration import reliability
 from pipeline.command_line import read_paths
 from pipeline.ensemble import PRODUCT, Ensemble
 from pipeline.errors import exit_with_one_line
-from pipeline.features import Queries, read_labels, read_split
+from pipeline.features import read_labels, read_split
 from pipeline.inference import run_batches
-from pipeline.metrics import DECIMALS, f1_per_class, score_with_intervals
+from pipeline.metrics import DECIMALS, f1_per_class, score_with_intervals, with_intervals
 from pipeline.params import Params, read_params
 from pipeline.runtime import fix_runtime
+from pipeline.sources import read_csv
 from pipeline.student import load_student
 
 STUDENT = "tinybert"
@@ -41,6 +47,15 @@ class EvaluateParams(Params):
 
     bootstrap_samples: int = Field(ge=100, description="resamples behind each 95 % interval")
     calibration_bins: int = Field(ge=2, le=100, description="equal-width bins of the expected calibration error")
+    target_accuracy: float = Field(gt=0, le=1, description="accuracy among the accepted, for which the confidence threshold is chosen")
+    coverage: float = Field(gt=0, lt=1, description="share of label sets that must have the true label")
+    threshold: float | None = Field(ge=0, le=1, description="confidence below which a person is asked; null: chosen on validation")
+    label_threshold: float | None = Field(
+        ge=0, le=1, description="probability from which on a label is in a query's set; null: chosen on validation"
+    )
+    out_of_scope: str = Field(
+        description="CSV of texts that belong to no intent (columns `text` and `kind`), only to measure what is let through"
+    )
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, description="seed of the bootstrap")
 
@@ -88,36 +103,72 @@ def write_plots(folder: Path, labels_N: np.ndarray, log_p_NC: np.ndarray, report
     charts.draw_size(folder)
 
 
-def predict(args: argparse.Namespace, queries: Queries) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """Log-probabilities of shape (N, classes) and number of parameters of every model, student first."""
-    student, temperature = load_student(args.model)
-    ensemble = Ensemble.load(args.teacher, args.encoder)
-    log_p = {STUDENT: log_softmax(run_batches(student, queries.ids, "fp32") / temperature, axis=1)}
-    log_p |= ensemble.log_probabilities(queries, "fp32")
-    parameters = {STUDENT: student.num_parameters()} | ensemble.parameters()
-    return {model: log_p[model] for model in MODELS}, parameters
+def write_risk_coverage(
+    folder: Path, p_NC: np.ndarray, labels_N: np.ndarray, p_OC: np.ndarray, thresholds: Thresholds, target: float
+) -> None:
+    """Writes what every confidence threshold would do to test queries and to texts of no intent, and its plot."""
+    rows = [tuple(f"{value:.{DECIMALS}f}" for value in row) for row in risk_coverage(p_NC, labels_N, p_OC)]
+    charts.write_table(folder / "risk_coverage.csv", ["threshold", "accepted", "accuracy", "out_of_scope"], rows)
+    charts.draw_risk_coverage(folder, thresholds.confidence, target)
+
+
+def read_out_of_scope(path: Path, tokenizer_file: Path) -> tuple[list[np.ndarray], list[str]]:
+    """Word-piece ids and kinds of texts that belong to no intent."""
+    rows = read_csv(path, "text", "kind")
+    encodings = Tokenizer.from_file(str(tokenizer_file)).encode_batch([row.text for row in rows])
+    return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings], [row.intent for row in rows]
+
+
+def choose(answer: Callable[[Ids], np.ndarray], features: Path, params: EvaluateParams) -> Thresholds:
+    """When the student asks a person, and which labels it names: chosen on validation, or as the params say."""
+    validation, labels_N = read_split(features, "validation")
+    in_train = not set(validation.names).isdisjoint(read_split(features, "train")[0].names)
+    given = (params.threshold, params.label_threshold)
+    return choose_thresholds(np.exp(answer(validation.ids)), labels_N, params.target_accuracy, params.coverage, given, in_train)
 
 
 def main() -> None:
-    """Reads models and test features, predicts, scores, writes metrics, predictions and plots."""
-    args = read_paths(__doc__, "--features", "--encoder", "--teacher", "--model", "--metrics", "--predictions", "--plots")
+    """Reads models and features, predicts, scores, writes metrics, predictions and plots."""
+    args = read_paths(__doc__, "--features", "--encoder", "--teacher", "--model", "--metrics", "--abstention", "--predictions", "--plots")
     params = read_params("evaluate", EvaluateParams)
     fix_runtime(params.threads, params.seed)
 
     intents = read_labels(args.features)
     queries, labels = read_split(args.features, "test")
-    log_p, parameters = predict(args, queries)
+    strangers, kinds = read_out_of_scope(Path(params.out_of_scope), args.model / artifacts.TOKENIZER_FILE)
+    student, temperature = load_student(args.model)
+
+    def answer(ids: Ids) -> np.ndarray:
+        log_p_NC: np.ndarray = log_softmax(run_batches(student, ids, "fp32") / temperature, axis=1)
+        return log_p_NC
+
+    thresholds = choose(answer, args.features, params)
+    ensemble = Ensemble.load(args.teacher, args.encoder)
+    log_p = {STUDENT: answer(queries.ids)} | ensemble.log_probabilities(queries, "fp32")
+    parameters = {STUDENT: student.num_parameters()} | ensemble.parameters()
     report = {
         model: {"parameters": parameters[model]}
-        | score_with_intervals(values, labels, params.calibration_bins, params.bootstrap_samples, params.seed)
-        for model, values in log_p.items()
+        | score_with_intervals(log_p[model], labels, params.calibration_bins, params.bootstrap_samples, params.seed)
+        for model in MODELS
+    }
+    p_NC, p_OC = np.exp(log_p[STUDENT]), np.exp(answer(strangers))
+    figures = with_intervals(lambda rows: measure(p_NC[rows], labels[rows], thresholds), len(labels), params.bootstrap_samples, params.seed)
+    abstention = {
+        "target_accuracy": params.target_accuracy,
+        "threshold": thresholds.confidence,
+        "conformal": {"coverage": params.coverage, "threshold": thresholds.label},
+        "test": figures,
+        "out_of_scope": measure_out_of_scope(p_NC, p_OC, kinds, thresholds.confidence),
     }
     with artifacts.whole_folder(args.plots) as folder:
         write_plots(folder, labels, log_p[STUDENT], report, intents, params.calibration_bins)
+        write_risk_coverage(folder, p_NC, labels, p_OC, thresholds, params.target_accuracy)
     write_predictions(args.predictions, queries.names, labels, log_p, intents)
     artifacts.write_json(args.metrics, report)
+    artifacts.write_json(args.abstention, abstention)
     for model, row in report.items():
         print(f"{model}: accuracy {row['accuracy']:.4f} [{row['accuracy_low']:.4f}, {row['accuracy_high']:.4f}]", flush=True)
+    print(f"tinybert: {figures['accepted']:.4f} accepted, accuracy among them {figures['accepted_accuracy']:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _hidden(path: Path) -> bool:
 def identify(job: Job, model: Path, **settings: Any) -> dict[str, Any]:
     """What the answers depend on: the input, the model and the settings."""
     found = job.source.stat()
-    sha256 = hashlib.sha256((model / "manifest.json").read_bytes()).hexdigest()
+    sha256 = hashlib.sha256((model / artifacts.MANIFEST).read_bytes()).hexdigest()
     return {"input": job.source.name, "bytes": found.st_size, "modified_ns": found.st_mtime_ns, "model": sha256} | settings
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipeline.calibration import expected_calibration_error
@@ -44,12 +46,23 @@ def score(log_p_NC: np.ndarray, labels_N: np.ndarray, bins: int) -> dict[str, fl
 
 
 def score_with_intervals(log_p_NC: np.ndarray, labels_N: np.ndarray, bins: int, samples: int, seed: int) -> dict[str, float]:
-    """``score``, and for each figure ``<name>_low`` and ``<name>_high``: its 2.5 and 97.5 percentiles over resampled rows."""
+    """``score`` with intervals."""
+    return with_intervals(lambda rows: score(log_p_NC[rows], labels_N[rows], bins), len(labels_N), samples, seed)
+
+
+def with_intervals(figures: Callable[[np.ndarray], dict[str, float]], rows: int, samples: int, seed: int) -> dict[str, float]:
+    """Figures of all rows, and for each ``<name>_low`` and ``<name>_high``: its 2.5 and 97.5 percentiles over resampled rows.
+
+    Args:
+        figures: computes them of the rows with some indices.
+        rows: how many there are.
+        samples: how often they are resampled.
+        seed: of the resampling.
+    """
     rng = np.random.default_rng(seed)
-    drawn = [rng.integers(len(labels_N), size=len(labels_N)) for _ in range(samples)]
-    resampled = [score(log_p_NC[rows], labels_N[rows], bins) for rows in drawn]
+    resampled = [figures(rng.integers(rows, size=rows)) for _ in range(samples)]
     result: dict[str, float] = {}
-    for name, value in score(log_p_NC, labels_N, bins).items():
+    for name, value in figures(np.arange(rows)).items():
         low, high = np.percentile([sample[name] for sample in resampled], [2.5, 97.5])
         result |= {name: round(value, DECIMALS), f"{name}_low": round(float(low), DECIMALS), f"{name}_high": round(float(high), DECIMALS)}
     return result

@@ -15,7 +15,6 @@ texts excepted; what is mended in the training rows is counted in the metrics:
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -30,6 +29,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.near_twins import nearest_by_jaccard
 from pipeline.params import Params, read_params
 from pipeline.rows import Row, read_rows
+from pipeline.text import clean_text
 
 TWIN = 0.8
 MISSING = {"", "nan"}
@@ -42,12 +42,6 @@ class PrepareParams(Params):
     validation_fraction: float = Field(gt=0, lt=0.5, description="share of the remaining rows held out for validation, per intent")
     refit: bool = Field(description="let the training split contain the validation rows (once all knobs are chosen)")
     seed: int = Field(ge=0, description="seed of the split")
-
-
-def clean_text(text: str) -> str:
-    """Composes Unicode (NFC), turns control characters into spaces and runs of spaces into one."""
-    composed = unicodedata.normalize("NFC", text)
-    return " ".join("".join(" " if unicodedata.category(character) == "Cc" else character for character in composed).split())
 
 
 def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:

@@ -7,16 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import artifacts
 from pipeline.errors import UserError
 from pipeline.records import RECORD, Part, is_lines
-from pipeline.serving.classifier import Answer, Classifier
+from pipeline.serving.classifier import Classifier
 
-BATCH = 32  # texts of like length that go through the graph together
 DIGITS = 6
 ANSWERS = pa.schema(
     [
@@ -28,16 +26,6 @@ ANSWERS = pa.schema(
         ("problem", pa.string()),  # why there is no answer: the others are null then
     ]
 )
-
-
-def answer_all(classifier: Classifier, texts: list[str], top_k: int) -> list[Answer]:
-    """Answers many texts in batches of like length; the answers are in the order of the texts."""
-    answers: dict[int, Answer] = {}
-    order = np.argsort([len(text) for text in texts], kind="stable").tolist()
-    for start in range(0, len(order), BATCH):
-        batch = order[start : start + BATCH]
-        answers |= zip(batch, classifier.answer([texts[i] for i in batch], top_k=top_k), strict=True)
-    return [answers[i] for i in range(len(texts))]
 
 
 def check_names(path: Path, part: Part) -> None:
@@ -58,7 +46,7 @@ def score(classifier: Classifier, part: Part, top_k: int) -> pa.Table:
     """The rows of a part with the columns of `ANSWERS` behind their own."""
     good = [i for i, problem in enumerate(part.problems) if problem is None]
     rows: list[dict[str, Any]] = [{"problem": problem} for problem in part.problems]
-    for i, answer in zip(good, answer_all(classifier, [part.texts[i] for i in good], top_k), strict=True):
+    for i, answer in zip(good, classifier.answer([part.texts[i] for i in good], top_k), strict=True):
         rows[i] |= {
             "label": answer.label,
             "confidence": round(answer.confidence, DIGITS),

@@ -24,12 +24,17 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import PARAMS_FILE
 from pipeline.serving.settings import Settings
 
-DOCUMENTS = (Path("README.md"), Path("docs/params.md"), Path("docs/service.md"), Path("docs/drift.md"), Path("data/sample/README.md"))
+DOCUMENTS = (
+    *(Path("README.md"), Path("docs/export.md"), Path("docs/params.md"), Path("docs/service.md"), Path("docs/drift.md")),
+    Path("data/sample/README.md"),
+)
 METRICS = Path("metrics/evaluate.json")
 REFERENCE = Path("metrics/reference/banking77.json")
 AGREEMENT = Path("metrics/reference/sample.json")
 DRIFT = Path("metrics/reference/drift.json")
 SAMPLE = Path("data/sample/queries.csv")
+EXPORT, ABSTENTION = Path("metrics/export.json"), Path("metrics/abstention.json")
+OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MODELS = {
     "tinybert": "**TinyBERT, distilled** (student)",
@@ -158,6 +163,62 @@ def sample() -> str:
     return markdown(["of `queries.csv`", ""], table)
 
 
+def out_of_scope() -> str:
+    """Messages that belong to none of the intents: how many of each kind, and how long."""
+    words: dict[str, list[int]] = {}
+    with OUT_OF_SCOPE.open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle):
+            words.setdefault(row["kind"], []).append(len(row["text"].split()))
+    words["all"] = [count for counts in words.values() for count in counts]
+    rows = [
+        [kind if kind == "all" else f"`{kind}`", str(len(counts)), f"{min(counts)} / {statistics.median(counts):g} / {max(counts)}"]
+        for kind, counts in words.items()
+    ]
+    return markdown(["kind", "messages", "words between spaces, fewest / median / most"], rows)
+
+
+def export() -> str:
+    """What both exported graphs weigh and lose."""
+    if not EXPORT.exists():
+        return "Not run yet: `make repro`.\n"
+    run = artifacts.read_json(EXPORT)
+    rows = [
+        [
+            f"**{name}**, served" if name == run["served"] else name,
+            f"{run[name]['bytes'] / 1e6:.1f}",
+            *(f"{100 * run[name][key]:.2f}" for key in ("accuracy", "agreement")),
+            *(f"{run[name][key]:g}" for key in ("max_logit_difference", "max_batch_effect")),
+        ]
+        for name in ("fp32", "int8")
+    ]
+    header = ["graph", "MB", "accuracy, %", "agreement with the checkpoint, %", "largest logit difference", "largest batch effect"]
+    return (
+        markdown(header, rows) + f"\nOn the {run['queries']} test queries, where the checkpoint's accuracy is "
+        f"{100 * run['checkpoint']['accuracy']:.2f} %.\n"
+    )
+
+
+def abstention() -> str:
+    """What the thresholds do to test queries and to texts of no intent, with 95 % intervals."""
+    if not ABSTENTION.exists():
+        return "Not run yet: `make repro`.\n"
+    run = artifacts.read_json(ABSTENTION)
+    test, outside = run["test"], run["out_of_scope"]
+    labels = f"{test['mean_labels']:.2f} [{test['mean_labels_low']:.2f}, {test['mean_labels_high']:.2f}]"
+    rows = [
+        ["threshold of the confidence", f"{run['threshold']:.3f}"],
+        ["test queries accepted, %", _interval(test, "accepted")],
+        [f"accuracy among them, % (target {100 * run['target_accuracy']:g})", _interval(test, "accepted_accuracy")],
+        ["probability from which on a label is in the set", f"{run['conformal']['threshold']:.3f}"],
+        [f"sets with the true intent, % (target {100 * run['conformal']['coverage']:g})", _interval(test, "coverage")],
+        ["intents a set, mean", labels],
+        ["AUROC against texts of no intent", f"{outside['auroc']:.3f}"],
+        [f"of {outside['texts']} such texts let through, %", f"{100 * outside['let_through']:.1f}"],
+        *([f"of {row['texts']} `{kind}`", f"{100 * row['let_through']:.1f}"] for kind, row in outside["by_kind"].items()),
+    ]
+    return markdown(["", "on test"], rows)
+
+
 def drift(path: Path = DRIFT) -> str:
     """How often the comparison of queries is alarmed, with and without a cause, by the number of new queries."""
     if not path.exists():
@@ -192,6 +253,9 @@ def render(document: str) -> str:
         "settings": settings,
         "sample": sample,
         "drift": drift,
+        "out_of_scope": out_of_scope,
+        "export": export,
+        "abstention": abstention,
     }
     return BLOCK.sub(lambda block: block[1] + makers[block[2]]() + block[3], document)
 

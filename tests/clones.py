@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-STAGES = ["fetch", "prepare", "featurize", "teach", "train", "evaluate"]
+STAGES = ["fetch", "prepare", "featurize", "teach", "train", "evaluate", "export"]
 INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "terminate_account")
 
 

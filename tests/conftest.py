@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from clones import clone_working_tree, sh, small_run, write_small_csv
+from small_models import export, write_project
 from transformers import BertConfig, BertModel
 
 
@@ -42,5 +43,15 @@ def small_bert() -> BertModel:
 
 
 @pytest.fixture(scope="session")
-def onnx_folder() -> Path:
-    return Path("build/standin").resolve()
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint, exported; tests must leave it as it is."""
+    root = tmp_path_factory.mktemp("project")
+    write_project(root)
+    export(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def onnx_folder(project: Path) -> Path:
+    """The exported model of the small checkpoint."""
+    return project / "models/onnx"

@@ -114,7 +114,7 @@ def test_a_file_added_with_dvc_add_needs_no_entry(tree: Path) -> None:
 
 def test_the_lock_of_this_repository_can_be_read() -> None:
     lock = parse_lock(Path("dvc.lock").read_bytes())
-    assert list(lock) == ["fetch", "prepare", "featurize", "teach", "train", "evaluate"]
+    assert list(lock) == ["fetch", "prepare", "featurize", "teach", "train", "evaluate", "export"]
     assert stage_changes(lock, lock) == []
 
 

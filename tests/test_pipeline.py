@@ -16,6 +16,7 @@ from hub_standin import serve
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
 
 from pipeline.encoders import ENCODERS
+from pipeline.serving.classifier import Classifier
 
 
 def test_all_stages_run_in_order_on_a_users_own_csv(clone: Path, first_run: str) -> None:
@@ -53,9 +54,19 @@ def test_the_checkpoint_loads_with_stock_transformers(clone: Path, first_run: st
     assert not list(folder.glob("*.bin"))
 
 
+def test_the_exported_graphs_are_what_their_manifest_says(clone: Path, first_run: str) -> None:
+    classifier = Classifier.load(clone / "models/onnx")
+    assert classifier.labels == tuple(sorted(INTENTS))
+    assert classifier.answer(["I forgot my PIN, can I choose another one?"])[0].confidence > 0.2
+    metrics = json.loads((clone / "metrics/export.json").read_text())
+    assert metrics["fp32"]["agreement"] == 1
+    assert metrics["checkpoint"]["accuracy"] == json.loads((clone / "metrics/evaluate.json").read_text())["tinybert"]["accuracy"]
+
+
 def test_plots_are_data_and_pictures(clone: Path, first_run: str) -> None:
     pictures = {path.name for path in (clone / "plots").rglob("*.png")}
-    assert pictures == {"curves.png", "f1_by_intent.png", "confusions.png", "reliability.png", "accuracy_by_size.png"}
+    student = {"f1_by_intent.png", "confusions.png", "reliability.png", "risk_coverage.png"}
+    assert pictures == student | {"curves.png", "accuracy_by_size.png"}
     assert "index.html" in sh(clone, "dvc", "plots", "show")
 
 
@@ -65,11 +76,11 @@ def test_a_second_run_does_nothing_in_about_a_second(clone: Path, first_run: str
     assert time.monotonic() - started < 10  # a bound against re-running, not a benchmark
 
 
-def test_a_change_of_train_runs_train_and_evaluate_alone_and_shows_in_the_metrics(clone: Path, first_run: str) -> None:
+def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_metrics(clone: Path, first_run: str) -> None:
     params = yaml.safe_load((clone / "params.yaml").read_text())
     params["train"]["learning_rate"] = 0.001
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    assert stages_run(sh(clone, "dvc", "repro")) == ["train", "evaluate"]
+    assert stages_run(sh(clone, "dvc", "repro")) == ["train", "evaluate", "export"]
     assert "train.learning_rate" in sh(clone, "dvc", "params", "diff")
     assert "metrics/evaluate.json" in sh(clone, "dvc", "metrics", "diff")
     restore(clone)
@@ -77,7 +88,7 @@ def test_a_change_of_train_runs_train_and_evaluate_alone_and_shows_in_the_metric
 
 def test_two_runs_from_nothing_give_the_same_bytes(clone: Path, first_run: str) -> None:
     before = (clone / "dvc.lock").read_bytes()
-    sh(clone, "dvc", "repro", "--force", "prepare", "featurize", "teach", "train", "evaluate")
+    sh(clone, "dvc", "repro", "--force", "prepare", "featurize", "teach", "train", "evaluate", "export")
     assert (clone / "dvc.lock").read_bytes() == before
 
 
@@ -129,7 +140,7 @@ def test_the_hubs_tinybert_goes_from_a_hub_to_a_checkpoint(clone: Path, first_ru
     with serve(tmp_path, encoder.revision) as hub:
         variables = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
         output = small_run(clone, "student=tinybert_hub", variables=variables)
-    assert stages_run(output) == ["fetch", "train", "evaluate"]
+    assert stages_run(output) == ["fetch", "train", "evaluate", "export"]
     assert f"TinyBERT_General_4L_312D: from the hub, revision {encoder.revision[:12]}" in output
     student = AutoModelForSequenceClassification.from_pretrained(clone / "models/tinybert")
     unseen = vocabulary.split().index(b"archipelago")

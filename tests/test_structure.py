@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ MODULES = {
     ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
 }
 LEAVES = MODULES - COMMANDS - set(PIPELINE)
+SERVING = sorted(module for module in MODULES if module.startswith("serving."))
 
 
 def file_of(module: str) -> str:
@@ -32,17 +34,26 @@ def file_of(module: str) -> str:
 
 
 @cache
-def local_imports(module: str) -> frozenset[str]:
+def imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The modules of ours that a module imports, and the packages of others."""
     tree = ast.parse(Path(file_of(module)).read_text(encoding="utf-8"))
     found: set[str] = set()
+    others: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pipeline":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline."):
             found.add((node.module or "").removeprefix("pipeline."))
+        elif isinstance(node, ast.ImportFrom):
+            others.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("pipeline") for alias in node.names), f"{module}: use `from pipeline import ..`"
-    return frozenset(found)
+            others |= {alias.name.split(".")[0] for alias in node.names}
+    return frozenset(found), frozenset(others)
+
+
+def local_imports(module: str) -> frozenset[str]:
+    return imports(module)[0]
 
 
 def transitive(module: str) -> set[str]:
@@ -74,7 +85,8 @@ def test_every_path_of_the_command_is_a_dep_or_an_output(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
-    versions = [] if stage == "fetch" else [{"pyproject.toml": ["project.dependencies"]}]  # what fetch brings is held to its sha256
+    pins = ["project.dependencies", *(["project.optional-dependencies.export"] if stage == "export" else [])]
+    versions = [] if stage == "fetch" else [{"pyproject.toml": pins}]  # what fetch brings is held to its sha256
     assert PIPELINE[stage]["params"] == [stage, *versions]
     module = importlib.import_module(f"pipeline.{stage}")
     assert issubclass(getattr(module, f"{stage.capitalize()}Params"), Params)
@@ -85,6 +97,17 @@ def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
 def test_imports_point_one_way(module: str) -> None:
     allowed = LEAVES | {"clone", "compose", "tables"} if module in COMMANDS else LEAVES
     assert local_imports(module) <= allowed
+
+
+@pytest.mark.parametrize("module", SERVING)
+def test_serving_imports_leaves_alone_and_none_that_needs_torch(module: str) -> None:
+    assert local_imports(module) <= LEAVES
+    assert [other for other in sorted(transitive(module)) if imports(other)[1] & {"torch", "transformers", "sklearn"}] == []
+
+
+def test_the_package_that_is_installed_is_the_whole_package() -> None:
+    packages = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    assert set(packages) == {".".join(path.parent.parts) for path in Path("pipeline").rglob("__init__.py")}
 
 
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))

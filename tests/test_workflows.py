@@ -210,7 +210,7 @@ def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: 
     sha = office.push("warmer", "a higher learning rate")
     office.hub.open_pull_request(5, sha, "warmer", FORK)
     run, artifact = office.run_pipeline(5, "warmer")
-    assert stages_run(run.printed["Pipeline"]) == ["train", "evaluate"], run.printed
+    assert stages_run(run.printed["Pipeline"]) == ["train", "evaluate", "export"], run.printed
     assert run.outcomes["Report of a failure"] == "skipped"
     assert "ece" in run.printed["Report and gate"].lower()
     failures = [name for name, outcome in run.outcomes.items() if outcome == "failure"]
@@ -273,7 +273,7 @@ def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(o
     blocks = re.findall(r"```bash\n(.*?)```", Path("docs/pull-requests.md").read_text(encoding="utf-8"), re.DOTALL)
     printed = {line: sh(walker, "bash", "-c", line) for block in blocks for line in block.splitlines()}
     [ran] = [output for line, output in printed.items() if line.startswith("dvc exp run")]
-    assert set(stages_run(ran)) <= {"train", "evaluate"}
+    assert set(stages_run(ran)) <= {"train", "evaluate", "export"}
     [report] = [output for line, output in printed.items() if "pipeline.report" in line]
     assert report.startswith(MARKER)
     assert "train.learning_rate" in report

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from small_models import LABELS, MAX_TOKENS, TEMPERATURE, export, write_project
+
+from pipeline.errors import UserError
+from pipeline.export import ExportParams, choose_graph
+from pipeline.features import read_split
+from pipeline.inference import run_batches
+from pipeline.manifest import read_manifest
+from pipeline.onnx_session import by_length, open_session, run_session
+from pipeline.student import load_student
+
+PARAMS = ExportParams(int8_agreement=0.995, int8_accuracy_loss=0.002, seed=1)
+
+
+def report(difference: float = 1e-6, agreement: float = 1.0, accuracy: float = 0.9) -> dict[str, dict[str, float]]:
+    return {
+        "checkpoint": {"accuracy": 0.9},
+        "fp32": {"max_logit_difference": difference},
+        "int8": {"agreement": agreement, "accuracy": accuracy},
+    }
+
+
+def test_the_folder_holds_what_the_manifest_says_and_the_metrics(project: Path) -> None:
+    manifest = read_manifest(project / "models/onnx")
+    assert set(manifest.files) == {"fp32.onnx", "int8.onnx", "labels.json", "tokenizer.json"}
+    assert (manifest.labels, manifest.max_tokens, manifest.temperature) == (len(LABELS), MAX_TOKENS, TEMPERATURE)
+    assert (manifest.threshold, manifest.target_accuracy, manifest.conformal.threshold) == (0.6, 0.98, 0.1)
+    assert set(manifest.checkpoint) == {"config.json", "model.safetensors", "tokenizer.json", "calibration.json"}
+    metrics = json.loads((project / "metrics/export.json").read_text())
+    assert manifest.metrics == metrics
+    assert metrics["fp32"]["bytes"] == (project / "models/onnx/fp32.onnx").stat().st_size
+    assert metrics["fp32"]["agreement"] == 1
+    assert metrics["fp32"]["max_batch_effect"] < 1e-5
+
+
+def test_the_same_checkpoint_gives_the_same_bytes_wherever_it_lies(project: Path, tmp_path: Path) -> None:
+    write_project(tmp_path / "elsewhere")
+    export(tmp_path / "elsewhere")
+    first, second = (
+        {path.name: path.read_bytes() for path in (folder / "models/onnx").iterdir()} for folder in (project, tmp_path / "elsewhere")
+    )
+    assert first == second
+    assert str(Path.cwd()).encode() not in first["fp32.onnx"]
+
+
+def test_both_graphs_answer_the_test_split_as_the_checkpoint_does(project: Path) -> None:
+    queries, _ = read_split(project / "data/features", "test")
+    expected = run_batches(load_student(project / "models/tinybert")[0], queries.ids, "fp32")
+    for name, bound in (("fp32", 1e-5), ("int8", 0.2)):
+        session = open_session((project / f"models/onnx/{name}.onnx").read_bytes(), threads=1)
+        logits = run_session(session, queries.ids, by_length(queries.ids), batch_size=7)
+        assert logits.dtype == np.float32
+        assert np.abs(logits - expected).max() < bound
+        alone = run_session(session, queries.ids, range(len(queries)), batch_size=1)
+        assert np.abs(alone - logits).max() < 1e-4
+
+
+def test_the_int8_graph_is_small_and_its_weights_are_bytes(project: Path) -> None:
+    tables = {item.name: item for item in onnx.load(project / "models/onnx/int8.onnx").graph.initializer}
+    large = [item for item in tables.values() if np.prod(item.dims) > 512 and "pooler" not in item.name]
+    assert {item.data_type for item in large} <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+
+
+@pytest.mark.parametrize(
+    ("figures", "graph"),
+    [({}, "int8"), ({"agreement": 0.995, "accuracy": 0.898}, "int8"), ({"agreement": 0.994}, "fp32"), ({"accuracy": 0.897}, "fp32")],
+)
+def test_the_int8_graph_is_served_within_its_bounds_alone(figures: dict[str, float], graph: str) -> None:
+    assert choose_graph(report(**figures), PARAMS) == graph
+
+
+@pytest.mark.parametrize("difference", [2e-4, float("nan")])
+def test_a_float_graph_that_differs_from_the_checkpoint_is_refused(difference: float) -> None:
+    with pytest.raises(UserError, match=r"differs by .* nothing was written"):
+        choose_graph(report(difference=difference), PARAMS)
