@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -21,20 +22,27 @@ class UserError(Exception):
     """Something the user can mend; its message names the file, the key or row, the value and the remedy."""
 
 
-def exit_with_one_line(main: Callable[[], None]) -> None:
-    """Runs a command and turns what the user can mend into one line on stderr and exit code 1.
+def exit_with_one_line(main: Callable[[], None], code: int = 1) -> None:
+    """Runs a command and turns what the user can mend into one line on stderr.
 
     Anything else is a defect of ours and keeps its traceback.
+
+    Args:
+        main: the command.
+        code: exit code of an error, a defect's too: another than 1 where 1 is an answer.
     """
     try:
         main()
     except UserError as error:
-        _stop(str(error))
+        _stop(str(error), code)
     except Exception as error:
         number = _errno(error)
-        if number not in _DISK:
+        if number in _DISK:
+            _stop(f"{getattr(error, 'filename', None) or 'writing'}: {_DISK[number]}", code)
+        if code == 1:
             raise
-        _stop(f"{getattr(error, 'filename', None) or 'writing'}: {_DISK[number]}")
+        traceback.print_exc()
+        sys.exit(code)
 
 
 def _errno(error: Exception) -> int | None:
@@ -44,6 +52,6 @@ def _errno(error: Exception) -> int | None:
     return number if isinstance(number, int) else int(told[1] or told[2]) if told else None
 
 
-def _stop(message: str) -> NoReturn:
+def _stop(message: str, code: int) -> NoReturn:
     print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)

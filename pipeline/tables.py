@@ -25,15 +25,13 @@ from pipeline.params import PARAMS_FILE
 from pipeline.serving.settings import Settings
 
 DOCUMENTS = (
-    Path("README.md"),
-    Path("docs/export.md"),
-    Path("docs/params.md"),
-    Path("docs/service.md"),
+    *(Path("README.md"), Path("docs/export.md"), Path("docs/params.md"), Path("docs/service.md"), Path("docs/drift.md")),
     Path("data/sample/README.md"),
 )
 METRICS = Path("metrics/evaluate.json")
 REFERENCE = Path("metrics/reference/banking77.json")
 AGREEMENT = Path("metrics/reference/sample.json")
+DRIFT = Path("metrics/reference/drift.json")
 SAMPLE = Path("data/sample/queries.csv")
 EXPORT, ABSTENTION = Path("metrics/export.json"), Path("metrics/abstention.json")
 OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
@@ -223,6 +221,30 @@ def abstention() -> str:
     return markdown(["", "on test"], rows)
 
 
+def drift(path: Path = DRIFT) -> str:
+    """How often the comparison of queries is alarmed, with and without a cause, by the number of new queries."""
+    if not path.exists():
+        return "Not run yet: `python -m benchmarks.drift_power`.\n"
+    run = artifacts.read_json(path)
+    sizes = list(run["rows"][0]["alarms"])
+    rows = []
+    for row in run["rows"]:
+        cause = row["cause"] or ("none, but confidence compared with that of training rows" if row["learnt"] else "none")
+        replaced = f"{100 * row['share']:.0f}" if row["cause"] else ""
+        checks = ", ".join(f"{name} {100 * rate:.0f}" for name, rate in row["checks"].items() if rate >= 0.05)
+        rows.append([cause, replaced, *(f"{100 * row['alarms'][size]:.1f}" for size in sizes), checks])
+    header = [
+        "cause",
+        "queries replaced, %",
+        *(f"alarms, %, of {size} queries" for size in sizes),
+        f"of which check, % ({sizes[-1]} queries)",
+    ]
+    return markdown(header, rows) + (
+        f"\n`{run['command']}`: {run['draws']} draws a cell; {run['train']:,} training and {run['test']:,} test queries; significance "
+        f"{run['significance']:g}, least effect {run['least_effect']:g}.\n"
+    )
+
+
 def render(document: str) -> str:
     """A document with its generated blocks made anew."""
     makers = {
@@ -232,6 +254,7 @@ def render(document: str) -> str:
         "params": params,
         "settings": settings,
         "sample": sample,
+        "drift": drift,
         "out_of_scope": out_of_scope,
         "export": export,
         "abstention": abstention,

@@ -49,3 +49,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_project(root)
     export(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def onnx_folder(project: Path) -> Path:
+    """The exported model of the small checkpoint."""
+    return project / "models/onnx"

@@ -25,6 +25,14 @@ def test_a_defect_of_ours_keeps_its_traceback() -> None:
         exit_with_one_line(lambda: fail(ZeroDivisionError()))
 
 
+def test_where_one_is_an_answer_errors_and_defects_have_another_code(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, told in ((UserError("a.csv: empty"), "error: a.csv: empty\n"), (ZeroDivisionError(), "Traceback")):
+        with pytest.raises(SystemExit) as stop:
+            exit_with_one_line(lambda error=error: fail(error), code=2)  # type: ignore[misc]
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.startswith(told)
+
+
 def test_a_full_disk_is_one_line() -> None:
     code = (
         "from pathlib import Path\nfrom pipeline.errors import exit_with_one_line\n"

@@ -20,13 +20,14 @@ from pipeline.params import Params
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
-    *("alarm", "check_model", "clone", "comment", "compose", "failure"),
-    *("reference", "remote", "report", "resolve_lock", "serve", "tables", "verify"),
+    *("alarm", "check_model", "clone", "comment", "compose", "drift", "failure"),
+    *("reference", "remote", "report", "resolve_lock", "score", "serve", "tables", "verify"),
 }
 MODULES = {
     ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
 }
 LEAVES = MODULES - COMMANDS - set(PIPELINE)
+SERVING = sorted(module for module in MODULES if module.startswith("serving."))
 
 
 def file_of(module: str) -> Path:
@@ -98,7 +99,7 @@ def test_imports_point_one_way(module: str) -> None:
     assert local_imports(module) <= allowed
 
 
-@pytest.mark.parametrize("module", sorted(module for module in MODULES if module.startswith("serving.")))
+@pytest.mark.parametrize("module", SERVING)
 def test_serving_needs_no_torch(module: str) -> None:
     assert [name for name in transitive(module) if imports(name)[1] & {"torch", "transformers", "sklearn"}] == []
 

@@ -1,0 +1,142 @@
+"""How often `pipeline.drift` is alarmed without a cause, and how often it sees one, by the number of new queries.
+
+Run     python -m benchmarks.drift_power [--draws 200] [--model models/onnx] [--data data/prepared]
+
+Each draw cuts the test split in two: one half is the reference, new queries are drawn from the other. Without a cause they are left as they
+are; else a share of them is replaced: by queries of five intents, by queries with typing errors, or by queries of no intent
+(data/sample/out_of_scope.csv). A last row shows what the reference is for: held-out queries against the confidence of queries that the
+model learnt from. Writes metrics/reference/drift.json, from which docs/drift.md is generated; ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import artifacts
+from pipeline.drift import describe, read_prepared
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.serving.classifier import Classifier
+from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare, vocabulary
+from pipeline.tables import DRIFT, drift
+
+OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
+QUERIES, SHARES = (50, 100, 200, 300), (0.1, 0.2, 0.4)
+CAUSES = ("intents", "typing errors", "out of scope")
+INTENTS_MORE = 5  # that the replaced queries are of
+LETTERS_WRONG = 0.08  # of the letters of a query with typing errors, swapped with the next
+
+
+def misspell(text: str, draw: random.Random) -> str:
+    """Swaps some letters with the next."""
+    letters = list(text)
+    for i in range(len(letters) - 1):
+        if letters[i].isalpha() and letters[i + 1].isalpha() and draw.random() < LETTERS_WRONG:
+            letters[i], letters[i + 1] = letters[i + 1], letters[i]
+    return "".join(letters)
+
+
+def take(profile: Profile, rows: np.ndarray) -> Profile:
+    """Some rows of a profile."""
+    return Profile(*(values[rows] for values in profile))
+
+
+def join(first: Profile, second: Profile) -> Profile:
+    """The rows of both."""
+    return Profile(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
+
+
+def replace(cause: str, kept: np.ndarray, count: int, pools: dict[str, Profile], rng: np.random.Generator) -> Profile:
+    """The rows that take the place of ``count`` of the new queries; ``kept`` are the test rows they may be made of."""
+    if cause == "out of scope":
+        return take(pools[cause], rng.integers(len(pools[cause].words), size=count))
+    if cause == "typing errors":
+        return take(pools[cause], rng.choice(kept, count))
+    intents = pools["test"].intents[kept]
+    more = rng.choice(np.unique(intents), min(INTENTS_MORE, len(np.unique(intents))), replace=False)
+    return take(pools["test"], rng.choice(kept[np.isin(intents, more)], count))
+
+
+def one_draw(
+    cause: str | None, share: float, queries: int, pools: dict[str, Profile], classes: int, learnt: bool, seed: int
+) -> dict[str, bool]:
+    """Which checks are alarmed in one draw."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(pools["test"].words))
+    reference, rest = take(pools["test"], order[: len(order) // 2]), order[len(order) // 2 :]
+    count = round(share * queries) if cause else 0
+    new = take(pools["test"], rest[: queries - count])
+    if cause:
+        new = join(new, replace(cause, rest[queries - count :] if cause == "typing errors" else rest, count, pools, rng))
+    reference = reference._replace(words=pools["train"].words)
+    if learnt:
+        reference = reference._replace(confidence=pools["train"].confidence)
+    return {check.name: check.drifted() for check in compare(reference, new, classes, seed)}
+
+
+def alarm_rates(pools: dict[str, Profile], classes: int, draws: int) -> list[dict[str, Any]]:
+    """Share of draws with an alarm, by cause, share replaced and number of queries; and by check at the largest number."""
+    sizes = [queries for queries in QUERIES if queries <= len(pools["test"].words) // 2]
+    cases: list[tuple[str | None, float, bool]] = [(None, 0.0, False)]
+    cases += [(cause, share, False) for cause in CAUSES if cause in pools or cause == "intents" for share in SHARES]
+    cases.append((None, 0.0, True))
+    rows = []
+    for cause, share, learnt in cases:
+        by_size = {}
+        for queries in sizes:
+            found = [one_draw(cause, share, queries, pools, classes, learnt, seed) for seed in range(draws)]
+            by_size[str(queries)] = round(float(np.mean([any(alarms.values()) for alarms in found])), 4)
+        checks = {name: round(float(np.mean([alarms[name] for alarms in found])), 4) for name in Profile._fields}
+        rows.append({"cause": cause, "share": share, "learnt": learnt, "alarms": by_size, "checks": checks})
+        print(f"{cause or ('against training rows' if learnt else 'none')} {share:g}: {by_size}", flush=True)
+    return rows
+
+
+def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[str, Profile]:
+    """What is compared of every query that may be drawn, so that each is answered once."""
+    train, test = read_prepared(data, "train"), read_prepared(data, "test")
+    if not out_of_scope.exists():
+        raise UserError(f"{out_of_scope}: no such file: run in the root of the repository")
+    with out_of_scope.open(encoding="utf-8", newline="") as handle:
+        strange = [row["text"] for row in csv.DictReader(handle)]
+    draw = random.Random(0)
+    misspelt = [misspell(text, draw) for text in test]
+    known = vocabulary(train)
+    texts = {"train": train, "test": test, "typing errors": misspelt, "out of scope": strange}
+    return {name: describe(some, classifier.answer(some, top_k=1), known, classifier.labels) for name, some in texts.items()}
+
+
+def main() -> None:
+    """Answers every query once, draws, writes the rates."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=200, help="a cell of the table")
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
+    parser.add_argument("--out-of-scope", type=Path, default=OUT_OF_SCOPE, help="CSV with a column `text`")
+    parser.add_argument("--output", type=Path, default=DRIFT, help="the rates")
+    args = parser.parse_args()
+    classifier = Classifier.load(args.model)
+    pools = read_pools(classifier, args.data, args.out_of_scope)
+    rows = alarm_rates(pools, len(classifier.labels), args.draws)
+    result = {
+        "command": "python -m benchmarks.drift_power",
+        "draws": args.draws,
+        "significance": SIGNIFICANCE,
+        "least_effect": LEAST_EFFECT,
+        "train": len(pools["train"].words),
+        "test": len(pools["test"].words),
+        "rows": rows,
+    }
+    artifacts.write_json(args.output, result)
+    print(drift(args.output))
+    print(json.dumps({"false_alarms": rows[0]["alarms"], "n": args.draws}))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

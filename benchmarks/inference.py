@@ -1,0 +1,215 @@
+"""From a text to its label: how long, against whom, on one core.
+
+Run     python -m benchmarks.inference [--quick] [--model models/onnx] [--checkpoint models/tinybert] [--data data/prepared]
+
+The rivals are our classifier with either graph, `transformers.pipeline` on the same checkpoint (eager PyTorch, as its documentation says
+to use it), and TF-IDF with a linear support vector machine, fitted to the training queries. All answer the same queries of the test split,
+by turns, in one process that is held to one core: first one text after the other (latency), then all at once in batches of like length
+(bulk). A figure is the median over repetitions; beside it the lowest and the highest. Ratios are taken within a repetition.
+
+Prints a table, then one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+import transformers
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.svm import LinearSVC
+from tokenizers import Tokenizer
+
+from pipeline import artifacts
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.onnx_session import BATCH_SIZE
+from pipeline.runtime import fix_runtime, machine_class
+from pipeline.serving.classifier import Classifier
+from pipeline.tables import markdown
+
+GRAPHS = ("int8", "fp32")
+PIPELINE, SVM, TOKENIZER = "transformers.pipeline", "TF-IDF + LinearSVC", "tokenizer alone"
+WARM_UP = 20
+
+
+class Rival(NamedTuple):
+    """Something that labels texts."""
+
+    name: str
+    one: Callable[[str], object]  # a text to its label
+    many: Callable[[list[str]], list[str]]  # texts to their labels, in the fastest way it has
+
+
+def hold_to_one_core() -> None:
+    """No rival gets a second core, whatever threads it starts."""
+    fix_runtime(threads=1, seed=0)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def read_split(folder: Path, split: str) -> tuple[list[str], list[str]]:
+    """Texts and names of labels of a prepared split."""
+    path = folder / artifacts.split_table(split)
+    if not path.exists():
+        raise UserError(f"{path}: no such file: run `dvc repro prepare`, or `dvc pull`")
+    table = pq.read_table(path, columns=["text", "label"])
+    names = artifacts.read_json(folder / artifacts.LABELS)
+    return table["text"].to_pylist(), [names[i] for i in table["label"].to_pylist()]
+
+
+def our_rival(model: Path, graph: str, scratch: Path) -> Rival:
+    """The classifier with a graph of the folder, whichever of the two it serves."""
+    folder = shutil.copytree(model, scratch / graph)
+    manifest = artifacts.read_json(folder / artifacts.MANIFEST)
+    artifacts.write_json(folder / artifacts.MANIFEST, manifest | {"graph": graph})
+    classifier = Classifier.load(folder)
+    return Rival(
+        f"ours, {graph}",
+        lambda text: classifier.answer([text], top_k=1)[0].label,
+        lambda texts: [answer.label for answer in classifier.answer(texts, top_k=1)],
+    )
+
+
+def pipeline_rival(checkpoint: Path) -> Rival:
+    """`transformers.pipeline`, which truncates and pads like us."""
+    classify = transformers.pipeline("text-classification", model=str(checkpoint), device="cpu")
+
+    def many(texts: list[str]) -> list[str]:
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found = classify([texts[i] for i in order], batch_size=BATCH_SIZE, truncation=True)
+        labels = dict(zip(order, (row["label"] for row in found), strict=True))
+        return [labels[i] for i in range(len(texts))]
+
+    return Rival(PIPELINE, lambda text: classify(text, truncation=True)[0]["label"], many)
+
+
+def svm_rival(texts: list[str], labels: list[str]) -> Rival:
+    """The cheap one."""
+    views = make_union(
+        TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)), TfidfVectorizer(sublinear_tf=True, analyzer="char_wb", ngram_range=(2, 5))
+    )
+    fitted = make_pipeline(views, LinearSVC()).fit(texts, labels)
+    return Rival(SVM, lambda text: fitted.predict([text])[0], lambda texts: list(fitted.predict(texts)))
+
+
+def tokenizer_alone(model: Path) -> Rival:
+    """A part of our way: text to word pieces."""
+    tokenizer = Tokenizer.from_file(str(model / artifacts.TOKENIZER_FILE))
+    return Rival(TOKENIZER, tokenizer.encode, lambda texts: [str(len(row)) for row in tokenizer.encode_batch(texts)])
+
+
+def time_latency(rivals: list[Rival], texts: list[str], repetitions: int) -> np.ndarray:
+    """Milliseconds of every call, shape (repetitions, rivals, texts); the order of the rivals turns with every text."""
+    taken_RVN = np.empty((repetitions, len(rivals), len(texts)))
+    for repetition in range(repetitions):
+        for n, text in enumerate(texts):
+            for k in range(len(rivals)):
+                v = (k + n + repetition) % len(rivals)
+                started = time.perf_counter_ns()
+                rivals[v].one(text)
+                taken_RVN[repetition, v, n] = (time.perf_counter_ns() - started) / 1e6
+    return taken_RVN
+
+
+def time_bulk(rivals: list[Rival], texts: list[str], repetitions: int) -> tuple[np.ndarray, dict[str, list[str]]]:
+    """Queries a second of shape (repetitions, rivals), and what each rival said."""
+    rates_RV, said = np.empty((repetitions, len(rivals))), {}
+    for repetition in range(repetitions):
+        for k in range(len(rivals)):
+            v = (k + repetition) % len(rivals)
+            started = time.perf_counter()
+            said[rivals[v].name] = rivals[v].many(texts)
+            rates_RV[repetition, v] = len(texts) / (time.perf_counter() - started)
+    return rates_RV, said
+
+
+def spread(values_R: np.ndarray, digits: int) -> str:
+    """Median, lowest and highest over the repetitions."""
+    return f"{np.median(values_R):,.{digits}f} [{values_R.min():,.{digits}f}, {values_R.max():,.{digits}f}]"
+
+
+def report(rivals: list[Rival], taken_RVN: np.ndarray, rates_RV: np.ndarray, said: dict[str, list[str]], labels: list[str]) -> str:
+    """The table: a row a rival."""
+    p50_RV, p99_RV = np.median(taken_RVN, axis=2), np.quantile(taken_RVN, 0.99, axis=2)
+    base_R = p50_RV[:, [rival.name for rival in rivals].index(PIPELINE)]
+    rows = []
+    for v, rival in enumerate(rivals):
+        right = "" if rival.name == TOKENIZER else f"{100 * agreement(said[rival.name], labels):.1f}"
+        times = [spread(p50_RV[:, v], 3), spread(p99_RV[:, v], 2), spread(base_R / p50_RV[:, v], 1), spread(rates_RV[:, v], 0)]
+        rows.append([rival.name, *times, right])
+    return markdown(["text to label", "p50, ms", "p99, ms", f"times {PIPELINE} (p50)", "bulk, queries/s", "accuracy, %"], rows)
+
+
+def agreement(some: list[str], others: list[str]) -> float:
+    """Share of equal labels."""
+    return statistics.fmean(a == b for a, b in zip(some, others, strict=True))
+
+
+def summarize(
+    graph: str, names: list[str], taken_RVN: np.ndarray, rates_RV: np.ndarray, said: dict[str, list[str]], labels: list[str]
+) -> dict[str, Any]:
+    """The line of JSON, about the graph that is served."""
+    at = {name: v for v, name in enumerate(names)}
+    p50_RV = np.median(taken_RVN, axis=2)
+    ours = at[f"ours, {graph}"]
+    speedup_R = p50_RV[:, at[PIPELINE]] / p50_RV[:, ours]
+    return {
+        "graph": graph,
+        "speedup_vs_pipeline_p50": round(float(np.median(speedup_R)), 2),
+        "speedup_low": round(float(speedup_R.min()), 2),
+        "speedup_high": round(float(speedup_R.max()), 2),
+        "p50_ms": round(float(np.median(p50_RV[:, ours])), 4),
+        "p99_ms": round(float(np.median(np.quantile(taken_RVN[:, ours], 0.99, axis=1))), 4),
+        "bulk_queries_per_second_per_core": round(float(np.median(rates_RV[:, ours]))),
+        "tokenization_share": round(float(np.median(p50_RV[:, at[TOKENIZER]] / p50_RV[:, ours])), 4),
+        "int8_agreement": round(agreement(said["ours, int8"], said["ours, fp32"]), 4),
+        "accuracy": round(agreement(said[f"ours, {graph}"], labels), 4),
+        "repetitions": len(taken_RVN),
+        "n": len(labels),
+        "machine": machine_class(threads=1, precision="fp32"),
+    }
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/tinybert"), help="folder written by stage `train`")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
+    parser.add_argument("--repetitions", type=int, default=5, help="over all queries")
+    parser.add_argument("--quick", action="store_true", help="two repetitions over 50 queries: does it run?")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Loads the rivals, lets them run by turns, prints."""
+    args = read_arguments()
+    hold_to_one_core()
+    texts, labels = read_split(args.data, "test")
+    repetitions = args.repetitions
+    if args.quick:
+        repetitions, texts, labels = 2, texts[:50], labels[:50]
+    served = Classifier.load(args.model).manifest.graph
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = [our_rival(args.model, graph, Path(scratch)) for graph in GRAPHS]
+        rivals = [*ours, tokenizer_alone(args.model), pipeline_rival(args.checkpoint), svm_rival(*read_split(args.data, "train"))]
+        time_latency(rivals, texts[:WARM_UP], 1)
+        taken_RVN = time_latency(rivals, texts, repetitions)
+        rates_RV, said = time_bulk(rivals, texts, repetitions)
+    print(report(rivals, taken_RVN, rates_RV, said, labels))
+    print(json.dumps(summarize(served, [rival.name for rival in rivals], taken_RVN, rates_RV, said, labels)))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

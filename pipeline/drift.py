@@ -1,0 +1,150 @@
+"""Compares new queries with those that the model was made for: is it still the model for them?
+
+Run     python -m pipeline.drift new.csv [--text-column text] [--output build/drift] [--model models/onnx] [--data data/prepared]
+Reads   CSV, JSONL or Parquet; data/prepared (train and test), models/onnx
+Writes  report.json, report.png and report.html (needs nothing beside itself) in the output folder
+Exit    0 no drift seen, 1 drift, 2 an error
+
+Lengths and vocabulary are compared with the training queries. What the model says is compared with what it says of the test split: of
+the queries it learnt from it is surer than it will be of any other, so that against those everything new would look like drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipeline import artifacts
+from pipeline.drift_report import draw, summarize, write_page
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.records import FORMATS, read_parts
+from pipeline.serving.classifier import Answer, Classifier
+from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare, unknown_share, vocabulary, words
+
+ERROR = 2
+FEWEST = 50  # fewer queries show only a change that nobody needs a test for
+PART_ROWS = 8192
+
+
+def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], int, int]:
+    """Reads the texts of a file, at random those of ``most`` rows if there are more.
+
+    Returns:
+        The texts, the number of rows, and that of rows without a usable text.
+
+    Raises:
+        UserError: the file cannot be used, or holds too few texts.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path}: its name ends in none of {', '.join(FORMATS)}: rename it")
+    texts: list[str] = []
+    rows = 0
+    for part in read_parts(path, column, PART_ROWS):
+        rows += len(part.texts)
+        texts += [text for text, problem in zip(part.texts, part.problems, strict=True) if problem is None]
+    if len(texts) < FEWEST:
+        raise UserError(f"{path}: {len(texts)} usable texts: give at least {FEWEST}, fewer cannot show a drift")
+    missing = rows - len(texts)
+    if len(texts) > most:
+        texts = [texts[i] for i in np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))]
+    return texts, rows, missing
+
+
+def read_prepared(folder: Path, split: str) -> list[str]:
+    """The texts of a split.
+
+    Raises:
+        UserError: there is no such table.
+    """
+    path = folder / artifacts.split_table(split)
+    if not path.exists():
+        raise UserError(f"{path}: no such file: run `dvc repro prepare`, or `dvc pull`")
+    texts: list[str] = pq.read_table(path, columns=["text"])["text"].to_pylist()
+    return texts
+
+
+def describe(texts: list[str], answers: list[Answer], known: frozenset[str], labels: tuple[str, ...]) -> Profile:
+    """What is compared of queries."""
+    index = {label: i for i, label in enumerate(labels)}
+    return Profile(
+        words=np.array([len(words(text)) for text in texts]),
+        unknown=np.array([unknown_share(text, known) for text in texts]),
+        confidence=np.array([answer.confidence for answer in answers]),
+        intents=np.array([index[answer.label] for answer in answers]),
+    )
+
+
+def shares(reference: Profile, new: Profile, labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The share of each predicted intent before and now, largest change first."""
+    before, now = (np.bincount(profile.intents, minlength=len(labels)) / len(profile.intents) for profile in (reference, new))
+    order = np.argsort(-np.abs(now - before), kind="stable")
+    return [{"intent": labels[i], "reference": round(float(before[i]), 6), "new": round(float(now[i]), 6)} for i in order]
+
+
+def write_report(folder: Path, report: dict[str, Any], reference: Profile, new: Profile) -> None:
+    """Writes the three files; whatever else is in the folder stays."""
+    artifacts.write_json(folder / "report.json", report)
+    picture = folder / "report.png"
+    with artifacts.whole_file(picture) as partial:
+        draw(reference, new, report, partial)
+    with artifacts.whole_file(folder / "report.html") as partial:
+        write_page(report, picture, partial)
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", type=Path, help="the new queries")
+    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts")
+    parser.add_argument("--output", type=Path, default=Path("build/drift"), help="folder of the report")
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
+    parser.add_argument("--significance", type=float, default=SIGNIFICANCE, help="chance of an alarm without a cause")
+    parser.add_argument("--least-effect", type=float, default=LEAST_EFFECT, help="share of queries that moved, below which it is no drift")
+    parser.add_argument("--most", type=int, default=10_000, help="of more queries than that, so many are drawn")
+    parser.add_argument("--seed", type=int, default=42, help="of what is drawn")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Reads, answers, compares, writes the report; exits with 1 if there is a drift."""
+    args = read_arguments()
+    classifier = Classifier.load(args.model)
+    train, held_out = read_prepared(args.data, "train"), read_prepared(args.data, "test")
+    texts, rows, missing = read_new(args.input, args.text_column, args.most, args.seed)
+    known = vocabulary(train)
+    before, now = (classifier.answer(some, top_k=1) for some in (held_out, texts))
+    reference = describe(held_out, before, known, classifier.labels)._replace(words=np.array([len(words(text)) for text in train]))
+    new = describe(texts, now, known, classifier.labels)
+
+    checks = compare(reference, new, len(classifier.labels), args.seed)
+    drifted = {check.name: check.drifted(args.significance, args.least_effect) for check in checks}
+    report: dict[str, Any] = {
+        "drift": any(drifted.values()),
+        "source": args.input.name,
+        "rows": rows,
+        "without_text": missing,
+        "queries": len(texts),
+        "reference": {"train": len(train), "held_out": len(held_out)},
+        "significance": args.significance,
+        "least_effect": args.least_effect,
+        "checks": [check._asdict() | {"drift": drifted[check.name]} for check in checks],
+        "needs_person": {name: 1 - float(np.mean([a.accepted for a in some])) for name, some in (("reference", before), ("new", now))},
+        "intents": shares(reference, new, classifier.labels),
+    }
+    write_report(args.output, report, reference, new)
+    print(summarize(report))
+    for check in checks:
+        told = "DRIFT" if drifted[check.name] else "no drift"
+        print(f"{check.name}: {100 * check.effect:.1f} % moved, p = {check.adjusted_p:.2g}: {told}")
+    print(f"report: {args.output}/report.html")
+    sys.exit(int(report["drift"]))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main, code=ERROR)

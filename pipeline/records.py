@@ -1,0 +1,182 @@
+"""Rows of CSV, JSONL and Parquet files, streamed in parts of a fixed number of rows, so that memory does not grow with the file.
+
+No row is lost: one whose text cannot be used stays, and says why. What makes a whole file unusable is an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UserError
+from pipeline.rows import LONGEST_FIELD
+
+RECORD = "record"  # the one column of a JSONL file: its lines, each a JSON object
+LINES = {b"origin": b"jsonl"}  # metadata of such a table: a CSV file may have a column of that name too
+NO_TEXT, NOT_UTF8 = "no text", "text is not UTF-8"
+
+
+class Part(NamedTuple):
+    """Consecutive rows of a file."""
+
+    rows: pa.Table  # the file's own columns: of CSV all strings, of Parquet as they are, of JSONL `RECORD` alone
+    texts: list[str]  # one a row; empty where the row has a problem
+    problems: list[str | None]  # why a row's text cannot be used
+    share: float  # how much of the file's bytes (CSV, JSONL) or rows (Parquet) is read now, 0 to 1
+
+
+def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
+    """Streams a file; a file without rows is one empty part.
+
+    Args:
+        path: a file whose name ends in one of `FORMATS`.
+        column: the column (of JSONL: the key) that holds the texts.
+        size: rows a part.
+
+    Raises:
+        UserError: the file cannot be read as what its name says, or has no such column.
+    """
+    try:
+        yield from FORMATS[path.suffix](path, column, size)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: not valid CSV: {error}: look for a quote that is never closed") from None
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: not a readable Parquet file: {error}") from None
+
+
+def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
+    csv.field_size_limit(LONGEST_FIELD)
+    length = max(path.stat().st_size, 1)
+    with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as handle:
+        reader = csv.reader(handle)
+        header = next(reader, [])
+        _check(path, header, column)
+        at = header.index(column)
+        for rows in _cut((fields for fields in reader if fields), size):
+            texts, problems = _split([_csv_text(fields, at, len(header)) for fields in rows])
+            columns = [[_clean(fields[i]) if i < len(fields) else None for fields in rows] for i in range(len(header))]
+            yield Part(_strings(columns, header), texts, problems, raw.tell() / length)
+
+
+def _csv_text(fields: list[str], at: int, width: int) -> str | Exception:
+    if len(fields) != width:
+        beyond = f"; beyond the header: {json.dumps(fields[width:])}" if len(fields) > width else ""
+        return ValueError(f"{len(fields)} fields where the header has {width}{beyond}")
+    return _usable(fields[at])
+
+
+def _jsonl_parts(path: Path, column: str, size: int) -> Iterator[Part]:
+    length = max(path.stat().st_size, 1)
+    with path.open("rb") as raw:
+        for number, lines in enumerate(_cut((line for line in raw if line.strip()), size)):
+            parsed = [_parse(line, column) for line in lines]
+            if number == 0 and lines and not any(has for _, _, has in parsed):
+                raise UserError(f"{path}: none of the first {len(lines)} lines is a JSON object with a key '{column}': see --text-column")
+            texts, problems = _split([text for _, text, _ in parsed])
+            records = _strings([[record for record, _, _ in parsed]], [RECORD]).replace_schema_metadata(LINES)
+            yield Part(records, texts, problems, raw.tell() / length)
+
+
+def _parse(line: bytes, column: str) -> tuple[str, str | Exception, bool]:
+    """A line as a JSON object (one that is none becomes the value of a key `unparsed`), its text, and whether the key is there."""
+    told = line.decode("utf-8", "replace").strip()
+    try:
+        value = json.loads(line)
+    except UnicodeDecodeError:
+        return json.dumps({"unparsed": told}), ValueError(NOT_UTF8), False
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        return json.dumps({"unparsed": told}), ValueError("not a JSON object"), False
+    if column not in value:
+        return told, ValueError(f"no key '{column}'"), False
+    return told, _usable(value[column]), True
+
+
+def _parquet_parts(path: Path, column: str, size: int) -> Iterator[Part]:
+    with pq.ParquetFile(path) as file:
+        _check(path, file.schema_arrow.names, column)
+        kind = file.schema_arrow.field(column).type
+        value = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_null(value)):
+            raise UserError(f"{path}: column '{column}' holds {kind}, not text: see --text-column")
+        done = 0
+        empty = file.schema_arrow.empty_table()
+        batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(batch_size=size))
+        for rows in batches if file.metadata.num_rows else [empty]:
+            done += len(rows)
+            texts, problems = _split([_usable(cell) for cell in raw_strings(rows[column])])
+            yield Part(rows, texts, problems, done / max(file.metadata.num_rows, 1))
+
+
+def count_problems(part: Part) -> Counter[str]:
+    """Rows by problem, without its particulars; those without one under an empty text."""
+    return Counter((problem or "").split(";")[0] for problem in part.problems)
+
+
+def is_lines(schema: pa.Schema) -> bool:
+    """Whether rows came from a JSONL file."""
+    return (schema.metadata or {}).items() >= LINES.items()
+
+
+def raw_strings(column: pa.ChunkedArray) -> list[bytes | None]:
+    """The bytes behind a column of strings: Arrow does not promise that they are UTF-8."""
+    values: list[bytes | None] = column.cast(pa.large_binary() if not pa.types.is_dictionary(column.type) else pa.string()).to_pylist()
+    return [cell.encode() if isinstance(cell, str) else cell for cell in values]
+
+
+def _usable(value: object) -> str | Exception:
+    """The text, or what is wrong with it."""
+    if not isinstance(value, str | bytes):
+        return ValueError(NO_TEXT if value is None else f"text is of type {type(value).__name__}")
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+        text.encode()  # a lone surrogate has no bytes
+    except UnicodeError:
+        return ValueError(NOT_UTF8)
+    return text if text.strip() else ValueError(NO_TEXT)
+
+
+def _split(found: list[str | Exception]) -> tuple[list[str], list[str | None]]:
+    return [text if isinstance(text, str) else "" for text in found], [None if isinstance(text, str) else str(text) for text in found]
+
+
+def _cut(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of ``size`` rows, the last shorter; one empty list where there are none."""
+    iterator = iter(rows)
+    yield from chain([list(islice(iterator, size))], iter(lambda: list(islice(iterator, size)), []))
+
+
+def _strings(columns: list[list[str | None]], names: list[str]) -> pa.Table:
+    return pa.table([pa.array(column, pa.string()) for column in columns], names=names)
+
+
+def _clean(cell: str) -> str:
+    """Bytes that are not UTF-8 become U+FFFD."""
+    return cell.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _check(path: Path, names: list[str], column: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: column '{twice[0]}' is there more than once: rename one")
+    if column not in names:
+        raise UserError(f"{path}: column '{column}' is missing: there are {names}: name yours with --text-column")
+
+
+FORMATS: dict[str, Callable[[Path, str, int], Iterator[Part]]] = {
+    ".csv": _csv_parts,
+    ".jsonl": _jsonl_parts,
+    ".parquet": _parquet_parts,
+}

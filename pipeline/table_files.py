@@ -1,0 +1,71 @@
+"""Writes a stream of tables as one CSV, JSONL or Parquet file, one table in memory at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.records import RECORD, is_lines, raw_strings
+
+
+def write_tables(tables: Iterable[pa.Table], path: Path, suffix: str) -> None:
+    """Writes tables of one schema, at least one, in the format that a suffix (a key of `WRITERS`) names."""
+    iterator = iter(tables)
+    first = next(iterator)
+    WRITERS[suffix](path, first.schema, chain([first], iterator))
+
+
+def _write_parquet(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    with pq.ParquetWriter(path, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_csv(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    """A list or a struct is written as JSON, true and false in small letters, null as nothing."""
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(schema.names)
+        for table in tables:
+            columns = [_values(table[name]) for name in schema.names]
+            writer.writerows(zip(*([_cell(value) for value in column] for column in columns), strict=True))
+
+
+def _cell(value: Any) -> Any:
+    return _json(value) if isinstance(value, list | dict | bool) else value
+
+
+def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    """One object a row; what came as a line of JSONL keeps its keys and values."""
+    # a lone surrogate, which a JSON escape can name, has no UTF-8: it goes out as the escape it came in as
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as handle:
+        for table in tables:
+            columns = [_values(table[name]) for name in schema.names]
+            for values in zip(*columns, strict=True):
+                row = dict(zip(schema.names, values, strict=True))
+                handle.write(_json(json.loads(row.pop(RECORD)) | row if is_lines(schema) else row) + "\n")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return [None if cell is None else cell.decode("utf-8", "replace") for cell in raw_strings(column)]
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+WRITERS: dict[str, Callable[[Path, pa.Schema, Iterator[pa.Table]], None]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+}

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.drift import describe, read_new, shares
+from pipeline.drift_report import draw, write_page
+from pipeline.errors import UserError
+from pipeline.serving.classifier import Answer
+from pipeline.shifts import Profile
+
+WORDS = ("card", "cash", "lost", "money", "my", "pin", "please", "the", "top", "transfer", "up", "where")
+STRANGE = ("bonjour", "voiture", "demain", "soleil", "merci")
+
+
+def sentences(count: int, seed: int, words: tuple[str, ...] = WORDS, most: int = 12) -> list[str]:
+    draw_from = random.Random(seed)
+    return [" ".join(draw_from.choices(words, k=draw_from.randint(1, most))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    for split, count, seed in (("train", 900, 1), ("test", 400, 2)):
+        pq.write_table(pa.table({"text": sentences(count, seed)}), folder / f"{split}.parquet")
+    return folder
+
+
+def run(texts: list[str], onnx_folder: Path, prepared: Path, folder: Path, *options: str, code: int) -> str:
+    path = folder / "new.csv"
+    path.write_text("".join(f"{text}\n" for text in ["text", *texts]))
+    words = [sys.executable, "-m", "pipeline.drift", str(path), "--model", str(onnx_folder), "--data", str(prepared)]
+    done = subprocess.run([*words, "--output", str(folder / "report"), *options], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def report(folder: Path) -> dict[str, object]:
+    value: dict[str, object] = json.loads((folder / "report/report.json").read_text())
+    return value
+
+
+def test_queries_like_those_before_are_no_drift(onnx_folder: Path, prepared: Path, tmp_path: Path) -> None:
+    told = run(sentences(300, seed=3), onnx_folder, prepared, tmp_path, code=0)
+    assert told.count("no drift") == 4
+    assert report(tmp_path)["drift"] is False
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.json", "report.png", "report.html"}
+
+
+def test_longer_queries_of_strange_words_are_a_drift_and_the_report_says_of_what(onnx_folder: Path, prepared: Path, tmp_path: Path) -> None:
+    told = run(sentences(300, 4, WORDS + STRANGE, most=40), onnx_folder, prepared, tmp_path, code=1)
+    drifted = {check["name"]: check["drift"] for check in report(tmp_path)["checks"]}  # type: ignore[attr-defined]
+    assert drifted["words"]
+    assert drifted["unknown"]
+    assert "words: " in told
+    assert re.search(r"^unknown: .*DRIFT$", told, re.MULTILINE)
+
+
+def test_a_user_can_ask_for_more_than_luck(onnx_folder: Path, prepared: Path, tmp_path: Path) -> None:
+    run(sentences(300, 4, most=40), onnx_folder, prepared, tmp_path, "--least-effect", "1", code=0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "told"),
+    [
+        (["card"] * 49, [], "new.csv: 49 usable texts: give at least 50"),
+        (["card"] * 60, ["--text-column", "message"], "column 'message' is missing"),
+        (["card"] * 60, ["--data", "nowhere"], "nowhere/train.parquet: no such file"),
+        (["card"] * 60, ["--model", "nowhere"], "nowhere"),
+    ],
+)
+def test_an_error_is_neither_drift_nor_none(
+    texts: list[str], options: list[str], told: str, onnx_folder: Path, prepared: Path, tmp_path: Path
+) -> None:
+    output = run(texts, onnx_folder, prepared, tmp_path, *options, code=2)
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert told in output
+    assert not (tmp_path / "report").exists()
+
+
+def test_of_many_queries_some_are_drawn_and_rows_without_a_text_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps({"text": str(i) if i % 4 else None}) + "\n" for i in range(400)))
+    texts, rows, missing = read_new(tmp_path / "new.jsonl", "text", most=100, seed=1)
+    assert (len(texts), rows, missing) == (100, 400, 100)
+    assert texts == sorted(set(texts), key=int)
+    assert max(map(int, texts)) > 350
+
+
+def test_a_file_of_another_kind_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="its name ends in none of"):
+        read_new(tmp_path / "new.xlsx", "text", 100, 1)
+
+
+def test_queries_are_described_by_their_words_and_by_what_the_model_says() -> None:
+    answers = [Answer("b", 0.9, (), True, (), False), Answer("a", 0.4, (), False, (), False)]
+    profile = describe(["my card", "où?"], answers, frozenset({"my"}), ("a", "b"))
+    assert [values.tolist() for values in profile] == [[2, 1], [0.5, 1.0], [0.9, 0.4], [1, 0]]
+    assert shares(profile, profile._replace(intents=np.array([1, 1])), ("a", "b"))[0] == {"intent": "a", "reference": 0.5, "new": 0.0}
+
+
+def test_the_page_needs_nothing_beside_itself_and_runs_nothing_of_a_label(tmp_path: Path) -> None:
+    profile = Profile(*(np.array([1.0, 2.0, 3.0]) for _ in range(3)), intents=np.array([0, 0, 1]))
+    told = {
+        "drift": True,
+        "source": "<img src=x onerror=alert(1)>.csv",
+        "rows": 3,
+        "without_text": 1,
+        "queries": 3,
+        "reference": {"train": 3, "held_out": 3},
+        "significance": 0.01,
+        "least_effect": 0.1,
+        "checks": [{"name": name, "effect": 0.2, "p": 0.1, "adjusted_p": 0.4, "drift": False} for name in Profile._fields],
+        "needs_person": {"reference": 0.1, "new": 0.2},
+        "intents": [{"intent": "<script>alert(1)</script> $x^", "reference": 0.1, "new": 0.9}],
+    }
+    draw(profile, profile, told, tmp_path / "a.png")
+    draw(profile, profile, told, tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    write_page(told, tmp_path / "a.png", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; $x^" in page
+    assert re.findall(r"<img [^>]*src=\"([^\"]{5})", page) == ["data:"]
+    assert not re.search(r"https?://|<link|url\(", page)

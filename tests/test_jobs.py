@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import artifacts
+from pipeline.errors import UserError
+from pipeline.jobs import Job, close, find_jobs, identify, is_done, opened
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def outputs(given: str, output: Path, suffix: str | None = None) -> list[str]:
+    return [str(job.target.relative_to(output)) for job in find_jobs(given, output, suffix)]
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    touch(tmp_path / "in", "a.csv", "b/a.csv", "b/c.parquet", "d.jsonl", "notes.txt", "_a.csv.receipt.json", "_a.csv.parts/000000.parquet")
+    touch(tmp_path / "in", ".partial-e.csv", ".hidden/f.csv")
+    touch(tmp_path, "model/manifest.json")
+    return tmp_path / "in"
+
+
+def test_a_file_goes_to_the_file_named_or_into_the_folder_named(inbox: Path, tmp_path: Path) -> None:
+    given = str(inbox / "a.csv")
+    assert find_jobs(given, tmp_path / "x.parquet", None) == [Job(inbox / "a.csv", tmp_path / "x.parquet")]
+    assert outputs(given, tmp_path / "out") == ["a.csv"]
+    assert outputs(given, tmp_path / "out", ".jsonl") == ["a.jsonl"]
+
+
+def test_of_a_folder_every_file_of_ours_is_scored_to_its_place_below_the_output(inbox: Path, tmp_path: Path) -> None:
+    assert outputs(str(inbox), tmp_path / "out") == ["a.csv", "b/a.csv", "b/c.parquet", "d.jsonl"]
+    assert outputs(str(inbox), tmp_path / "out", ".parquet") == ["a.parquet", "b/a.parquet", "b/c.parquet", "d.parquet"]
+
+
+def test_a_pattern_finds_files_and_keeps_apart_those_of_one_name(inbox: Path, tmp_path: Path) -> None:
+    assert outputs(f"{inbox}/**/*.csv", tmp_path / "out") == ["a.csv", "b/a.csv"]
+    assert outputs(f"{inbox}/b/*", tmp_path / "out") == ["a.csv", "c.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "suffix", "told"),
+    [
+        ("missing.csv", "out", None, "missing.csv: no such file, and no .csv, .jsonl, .parquet file in it or matching it"),
+        ("in/notes.txt", "out", None, "in/notes.txt: its name ends in none of .csv, .jsonl, .parquet"),
+        ("in", "out.csv", None, "out.csv: in is more than one file: give a folder"),
+        ("in", "in/out", None, "in/out: lies among the inputs"),
+        ("in/a.csv", "in/a.csv", None, "in/a.csv: lies among the inputs"),
+        ("in/a.csv", "in", None, "in: lies among the inputs"),
+        ("in/a.csv", "out.csv", ".parquet", "out.csv: ends in '.csv' where --format says '.parquet'"),
+    ],
+)
+def test_what_cannot_be_is_one_error(
+    given: str, output: str, suffix: str | None, told: str, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inbox.parent)
+    with pytest.raises(UserError) as error:
+        find_jobs(given, Path(output), suffix)
+    assert str(error.value).startswith(told)
+
+
+def test_two_files_that_differ_in_their_format_alone_cannot_have_one_output(inbox: Path, tmp_path: Path) -> None:
+    touch(inbox, "a.jsonl")
+    with pytest.raises(UserError, match="two files would have the same output"):
+        find_jobs(str(inbox), tmp_path / "out", ".parquet")
+
+
+def test_a_job_is_done_when_its_output_was_made_from_the_same_input_model_and_settings(inbox: Path, tmp_path: Path) -> None:
+    job, model = Job(inbox / "a.csv", tmp_path / "out/a.csv"), tmp_path / "model"
+    identity = identify(job, model, top_k=5)
+    assert not is_done(job, identity)
+    with opened(job, identity):
+        touch(job.target.parent, "a.csv")
+        assert not is_done(job, identity)  # as if killed before the receipt
+        close(job, {"made_from": identity})
+    assert is_done(job, identity)
+    assert not is_done(job, identify(job, model, top_k=3))
+    (model / "manifest.json").write_text("another")
+    assert not is_done(job, identify(job, model, top_k=5))
+
+
+def test_a_file_that_is_not_ours_is_not_replaced(inbox: Path, tmp_path: Path) -> None:
+    job = Job(inbox / "a.csv", tmp_path / "mine.csv")
+    touch(tmp_path, "mine.csv")
+    with pytest.raises(UserError, match="is there and has no receipt of ours"):
+        is_done(job, identify(job, tmp_path / "model"))
+
+
+def test_parts_of_the_same_are_kept_and_of_another_input_removed(inbox: Path, tmp_path: Path) -> None:
+    job, model = Job(inbox / "a.csv", tmp_path / "out.csv"), tmp_path / "model"
+    with opened(job, identify(job, model)) as folder:
+        touch(folder, "000000.parquet")
+    with opened(job, identify(job, model)) as folder:
+        assert (folder / "000000.parquet").exists()
+    job.source.write_text("more rows")
+    with opened(job, identify(job, model)) as folder:
+        assert not (folder / "000000.parquet").exists()
+
+
+def test_a_receipt_never_stands_beside_the_output_of_another_run(inbox: Path, tmp_path: Path) -> None:
+    job, model = Job(inbox / "a.csv", tmp_path / "out.csv"), tmp_path / "model"
+    first, second = identify(job, model, top_k=1), identify(job, model, top_k=2)
+    with opened(job, first):
+        touch(tmp_path, "out.csv")
+        close(job, {"made_from": first})
+    with opened(job, second):
+        touch(tmp_path, "out.csv")  # and killed here
+    assert not is_done(job, first)
+
+
+def test_two_runs_cannot_write_one_output_at_once(inbox: Path, tmp_path: Path) -> None:
+    job = Job(inbox / "a.csv", tmp_path / "out.csv")
+    identity = identify(job, tmp_path / "model")
+    with opened(job, identity), pytest.raises(UserError, match="another run is writing"), opened(job, identity):
+        pass
+
+
+def test_the_receipt_is_json_beside_the_output(inbox: Path, tmp_path: Path) -> None:
+    job = Job(inbox / "a.csv", tmp_path / "out.csv")
+    with opened(job, identify(job, tmp_path / "model")):
+        close(job, {"rows": 3})
+    assert artifacts.read_json(tmp_path / "_out.csv.receipt.json") == {"rows": 3}
+    assert not job.parts.exists()

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.records import FORMATS, Part, read_parts
+from pipeline.table_files import write_tables
+
+TEXTS = ["where is my card", 'two\nlines, and a "quote"', "überfällig \U0001f4b3", "=1+1"]
+
+
+def read_all(path: Path, size: int = 3) -> list[Part]:
+    return list(read_parts(path, "text", size))
+
+
+def problems(path: Path) -> list[str | None]:
+    return [problem for part in read_all(path) for problem in part.problems]
+
+
+def write_parquet(path: Path, **columns: pa.Array) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize("target", sorted(FORMATS))
+@pytest.mark.parametrize("source", sorted(FORMATS))
+def test_every_format_is_written_and_read_again(source: str, target: str, tmp_path: Path) -> None:
+    table = pa.table({"id": list(range(4)), "text": TEXTS})
+    first, second = tmp_path / f"a{source}", tmp_path / f"b{target}"
+    write_tables([table.slice(0, 1), table.slice(1)], first, source)
+    write_tables([part.rows for part in read_all(first)], second, target)
+    if source == ".jsonl" and target != ".jsonl":  # its lines are kept as they are
+        column = "record"
+        told = [json.loads(text)["text"] for part in read_parts(second, column, 9) for text in part.texts]
+    else:
+        told = [text for part in read_all(second) for text in part.texts]
+    assert told == TEXTS
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
+def test_parts_have_the_size_asked_for_and_say_how_much_is_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_tables([pa.table({"text": ["a b"] * 20_000})], path, suffix)
+    parts = read_all(path, 6000)
+    assert [len(part.texts) for part in parts] == [6000, 6000, 6000, 2000]
+    shares = [part.share for part in parts]
+    assert shares == sorted(shares)
+    assert 0.2 < shares[0] < 0.5
+    assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
+def test_a_file_without_rows_is_one_empty_part(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_tables([pa.table({"text": pa.array([], pa.string())})], path, suffix)
+    assert [(len(part.rows), part.texts) for part in read_all(path)] == [(0, [])]
+
+
+def test_csv_rows_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbfid,text\r\n1,fine\r\n\r\n2,\r\n3,caf\xe9\r\n4,too,many\r\n5\r\nM\xfcller,fine\r\n")
+    parts = read_all(path, 9)
+    assert parts[0].problems == [
+        None,
+        "no text",
+        "text is not UTF-8",
+        '3 fields where the header has 2; beyond the header: ["many"]',
+        "1 fields where the header has 2",
+        None,
+    ]
+    assert parts[0].rows["id"].to_pylist() == ["1", "2", "3", "4", "5", "M\ufffdller"]
+    assert parts[0].rows["text"].to_pylist() == ["fine", "", "caf\ufffd", "too", None, "fine"]
+
+
+def test_jsonl_lines_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:
+    lines = [b'{"text": "fine", "id": 7}', b"", b"{", b"[1]", b'{"id": 1}', b'{"text": null}', b'{"text": 5}', b'{"text": "\xe9"}']
+    lines += [b'{"text": "\\ud800"}', b"[" * 100_000, b'{"text": " "}']
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    assert problems(path) == [
+        *(None, "not a JSON object", "not a JSON object", "no key 'text'", "no text", "text is of type int", "text is not UTF-8"),
+        *("text is not UTF-8", "not a JSON object", "no text"),
+    ]
+    write_tables((part.rows for part in read_all(path)), tmp_path / "b.jsonl", ".jsonl")
+    told = [json.loads(line) for line in (tmp_path / "b.jsonl").read_bytes().splitlines()]
+    assert told[0] == {"text": "fine", "id": 7}
+    assert told[1] == {"unparsed": "{"}
+    assert told[7] == {"text": "\ud800"}
+
+
+def test_parquet_rows_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:
+    broken = pa.Array.from_buffers(pa.string(), 3, pa.array([b"fine", b"caf\xe9", None], pa.binary()).buffers())
+    path = write_parquet(tmp_path / "a.parquet", text=broken)
+    assert problems(path) == [None, "text is not UTF-8", "no text"]
+    write_tables((part.rows for part in read_all(path)), tmp_path / "b.csv", ".csv")
+    assert (tmp_path / "b.csv").read_text() == 'text\nfine\ncaf\ufffd\n""\n'
+
+
+def test_parquet_strings_of_every_kind_are_texts(tmp_path: Path) -> None:
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        path = write_parquet(tmp_path / "a.parquet", text=pa.array(["one", None, "two"]).cast(kind))
+        assert [text for part in read_all(path) for text in part.texts] == ["one", "", "two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", b"id,message\n1,x\n", "column 'text' is missing: there are ['id', 'message']: name yours with --text-column"),
+        ("a.csv", b"", "column 'text' is missing"),
+        ("a.csv", b"text,text\n", "column 'text' is there more than once"),
+        ("a.csv", b'id,text\n1,"' + b"x" * (1 << 25), "not valid CSV: field larger than field limit"),
+        ("a.jsonl", b'{"message": "x"}\n', "none of the first 1 lines is a JSON object with a key 'text'"),
+        ("a.parquet", b"text\nx\n", "not a readable Parquet file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_error(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_all(path)
+    assert str(error.value).startswith(f"{path}: {told}")
+
+
+def test_a_parquet_column_of_numbers_is_no_column_of_texts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="column 'text' holds int64, not text"):
+        read_all(write_parquet(tmp_path / "a.parquet", text=pa.array([1, 2])))

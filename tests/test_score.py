@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.charts import read_table
+from pipeline.serving.classifier import Classifier
+from pipeline.table_files import write_tables
+
+WORDS = ("card", "cash", "lost", "money", "my", "pin", "please", "the", "top", "transfer", "up", "where")
+ROWS = 3000
+
+
+def texts(rows: int, length: int = 12) -> list[str]:
+    draw = random.Random(0)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(1, length))) for _ in range(rows)]
+
+
+def command(source: Path, target: Path, model: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "pipeline.score", str(source), str(target), "--model", str(model), *options]
+
+
+def run(source: Path, target: Path, model: Path, *options: str, code: int = 0) -> str:
+    done = subprocess.run(command(source, target, model, *options), capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("archive") / "in.parquet"
+    write_tables([pa.table({"id": range(ROWS), "text": texts(ROWS)})], path, ".parquet")
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(archive: Path, onnx_folder: Path) -> str:
+    """sha256 of the output of a run that nobody kills, in parts of 100 rows."""
+    target = archive.parent / "undisturbed.parquet"
+    run(archive, target, onnx_folder, "--part-rows", "100")
+    return sha256(target)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_every_row_has_the_answer_that_the_classifier_gives(archive: Path, onnx_folder: Path, tmp_path: Path) -> None:
+    assert f"{ROWS:,} rows" in run(archive, tmp_path / "out.parquet", onnx_folder, "--top-k", "2", "--workers", "2")
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table["id"].to_pylist() == list(range(ROWS))
+    classifier = Classifier.load(onnx_folder)
+    for row in table.slice(0, 200).to_pylist():
+        answer = classifier.answer([row["text"]], top_k=2)[0]
+        assert row["confidence"] == pytest.approx(answer.confidence, abs=1e-4)
+        assert [top["label"] for top in row["top"]] == [label for label, _ in answer.top]
+        assert (row["label"], row["accepted"], row["truncated"]) == (answer.label, answer.accepted, answer.truncated)
+        assert row["problem"] is None
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_number_of_workers_changes_no_byte(workers: str, archive: Path, onnx_folder: Path, undisturbed: str, tmp_path: Path) -> None:
+    run(archive, tmp_path / "out.parquet", onnx_folder, "--part-rows", "100", "--workers", workers)
+    assert sha256(tmp_path / "out.parquet") == undisturbed
+
+
+def test_a_folder_becomes_a_folder_and_bad_rows_stay_and_are_counted(onnx_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "in/late").mkdir(parents=True)
+    (tmp_path / "in/a.csv").write_bytes(b"text,id\nwhere is my card,1\n,2\ncaf\xe9,3\n")
+    (tmp_path / "in/late/b.jsonl").write_text('{"text": "lost my pin", "id": {"n": 4}}\nnonsense\n')
+    told = run(tmp_path / "in", tmp_path / "out", onnx_folder)
+    assert "3 rows; 1 without answer: no text; 1 without answer: text is not UTF-8" in told
+    assert "2 rows; 1 without answer: not a JSON object" in told
+
+    rows = read_table(tmp_path / "out/a.csv")
+    assert [(row["id"], row["problem"], bool(row["label"])) for row in rows] == [
+        ("1", "", True),
+        ("2", "no text", False),
+        ("3", "text is not UTF-8", False),
+    ]
+    assert len(json.loads(rows[0]["top"])) == 3
+    first, second = (json.loads(line) for line in (tmp_path / "out/late/b.jsonl").read_text().splitlines())
+    assert first["id"] == {"n": 4}
+    assert first["label"] in Classifier.load(onnx_folder).labels
+    assert (second["unparsed"], second["label"], second["problem"]) == ("nonsense", None, "not a JSON object")
+    receipt = json.loads((tmp_path / "out/_a.csv.receipt.json").read_text())
+    assert (receipt["rows"], receipt["answered"], receipt["problems"]) == (3, 1, {"no text": 1, "text is not UTF-8": 1})
+
+
+def test_what_is_done_is_not_done_again_and_what_changed_is(onnx_folder: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.csv", tmp_path / "out.csv"
+    source.write_text("text\nmy card\n")
+    run(source, target, onnx_folder)
+    before = target.stat().st_mtime_ns
+    assert "is there already" in run(source, target, onnx_folder)
+    assert target.stat().st_mtime_ns == before
+    source.write_text("text\nmy card\nmy pin\n")
+    assert "2 rows" in run(source, target, onnx_folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"message\nx\n", "column 'text' is missing: there are ['message']: name yours with --text-column"),
+        (b"text,label\nx,y\n", "column 'label' would also be a column of the output: rename it in the input"),
+    ],
+)
+def test_a_file_that_cannot_be_scored_is_one_line(content: bytes, told: str, onnx_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    assert run(tmp_path / "a.csv", tmp_path / "out.csv", onnx_folder, code=1) == f"error: {tmp_path / 'a.csv'}: {told}\n"
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_key_of_a_json_object_is_not_overwritten_by_an_answer(onnx_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "my card"}\n{"text": "my pin", "confidence": "high"}\n')
+    told = run(tmp_path / "a.jsonl", tmp_path / "out.jsonl", onnx_folder, code=1)
+    assert "column 'confidence' would also be a column of the output" in told
+
+
+def test_killed_at_random_points_it_goes_on_and_neither_loses_nor_doubles_a_row(
+    archive: Path, onnx_folder: Path, undisturbed: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    target, draw = tmp_path / "out.parquet", random.Random(0)
+    goes_on = command(archive, target, onnx_folder, "--part-rows", "100", "--workers", "2")
+    for _ in range(request.config.getoption("--kills")):
+        kept = parts(target)
+        process = subprocess.Popen(goes_on, stdout=subprocess.DEVNULL)
+        wanted = len(kept) + draw.randint(1, 6)
+        while process.poll() is None and len(parts(target)) < wanted:
+            time.sleep(0.001)
+        time.sleep(draw.random() / 50)
+        workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:  # it was quicker than we
+            break
+        assert not psutil.wait_procs(workers, timeout=30)[1], "a worker outlives its parent"
+        assert parts(target).items() >= kept.items(), "a part was scored twice"
+        assert not target.exists() or sha256(target) == undisturbed
+    run(archive, target, onnx_folder, "--part-rows", "100", "--workers", "2")
+    assert sha256(target) == undisturbed
+    assert not (tmp_path / "_out.parquet.parts").exists()
+
+
+def parts(target: Path) -> dict[str, int]:
+    """When each part that is there was written."""
+    found = (target.parent / f"_{target.name}.parts").glob("0*.parquet")
+    return {path.name: path.stat().st_mtime_ns for path in found if path.exists()}
+
+
+def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(archive: Path, onnx_folder: Path, undisturbed: str, tmp_path: Path) -> None:
+    target = tmp_path / "out.parquet"
+    process = subprocess.Popen(command(archive, target, onnx_folder, "--part-rows", "100"), stderr=subprocess.PIPE, text=True)
+    while len(parts(target)) < 2:
+        time.sleep(0.001)
+    worker = next(child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline()))
+    worker.kill()
+    assert process.communicate()[1].startswith("error: a worker was killed (out of memory?): run the same command again")
+    assert process.returncode == 1
+    run(archive, target, onnx_folder, "--part-rows", "100")
+    assert sha256(target) == undisturbed
+
+
+def peak_mib(command: list[str]) -> float:
+    """Most memory that a process and its children ever had in RAM, summed over them."""
+    process, peaks = subprocess.Popen(command), dict[int, float]()
+    while process.poll() is None:
+        for pid in [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]:
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+            peaks[pid] = int(peak[1]) / 1024 if peak else peaks.get(pid, 0)
+        time.sleep(0.02)
+    assert process.returncode == 0
+    return sum(peaks.values())
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process's memory is read where Linux tells it")
+def test_memory_does_not_grow_with_the_file(onnx_folder: Path, tmp_path: Path) -> None:
+    peaks = []
+    for rows in (4_000, 40_000):
+        source = tmp_path / f"{rows}.jsonl"
+        source.write_text(f"{json.dumps({'text': 'my card', 'note': 'x' * 3000})}\n" * rows)
+        peaks.append(peak_mib(command(source, tmp_path / f"out-{rows}.jsonl", onnx_folder, "--part-rows", "1000")))
+    assert source.stat().st_size > 120e6
+    assert peaks[1] < peaks[0] + 40, peaks
