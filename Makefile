@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 params docs lock serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report test lint verify banking77 seeds params docs lock serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -51,6 +51,9 @@ banking77: install ## the reference run on BANKING77 ($$BANKING77_DIR, else the 
 
 benchmark-inference: install ## text to label: milliseconds, queries a second, against transformers.pipeline and TF-IDF (QUICK=1: does it run?)
 	python -m benchmarks.inference $(if $(QUICK),--quick)
+
+seeds: install ## how far seeds move the sample's figures: the noise floor of `make report` (SEEDS=5)
+	python -m pipeline.reference --data sample --seeds $(or $(SEEDS),5)
 
 params: install ## compose params.yaml from configs/
 	python -m pipeline.compose

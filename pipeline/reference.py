@@ -1,8 +1,9 @@
-"""The reference run: the same stages on BANKING77, in a clone under ``build/``, written to ``metrics/reference/banking77.json``.
+"""A run over several seeds, in a clone under ``build/``: the reference run on BANKING77, or how far seeds move the sample's figures.
 
-Run     python -m pipeline.reference [--seeds 5]
+Run     python -m pipeline.reference [--seeds 5]                  writes metrics/reference/banking77.json
+        python -m pipeline.reference --data sample [--seeds 5]    writes metrics/reference/sample_seeds.json
 
-Takes the data from $BANKING77_DIR if set, else from the hub. Neither the workspace nor its lock is touched. The teachers are fitted once;
+BANKING77 comes from $BANKING77_DIR if set, else from the hub. Neither the workspace nor its lock is touched. The teachers are fitted once;
 the student is trained once a seed, on the same soft targets. The result is written anew after every seed, and a killed run goes on with
 the seed it was at. The official test split is scored once a seed; the result counts how often it has been scored so far.
 """
@@ -15,6 +16,7 @@ import hashlib
 import resource
 import statistics
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,33 @@ from pipeline.errors import exit_with_one_line
 from pipeline.independent import agreement_with_our_labels, without_twins
 from pipeline.paired import compare, pair
 
-FOLDER, RESULT = Path("build/banking77"), Path("metrics/reference/banking77.json")
-OVERRIDES = ("data=banking77", "experiment=reference")
 FIRST_SEED = 42
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "dvc")
 RUNS = Path(".dvc/tmp/runs")  # in the clone: one file a seed
 STUDENT = "tinybert"
+BANKING77 = "banking77"
 SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, and where the result goes.
+
+    Attributes:
+        overrides: of the composition of params.yaml, as `dvc exp run -S` takes them.
+        result: a file.
+        command: what a user types.
+    """
+
+    overrides: tuple[str, ...]
+    result: Path
+    command: str
+
+
+PLANS = {
+    BANKING77: Plan(("data=banking77", "experiment=reference"), Path("metrics/reference/banking77.json"), "make banking77"),
+    "sample": Plan(("data=sample",), Path("metrics/reference/sample_seeds.json"), "make seeds"),
+}
 
 
 def run_stages(folder: Path, file: Path) -> dict[str, float]:
@@ -55,13 +77,13 @@ def run_stages(folder: Path, file: Path) -> dict[str, float]:
     return seconds
 
 
-def run_seed(folder: Path, commit: str, seed: int) -> dict[str, Any]:
+def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
     """Trains and scores the student of one seed, or reads what an earlier call did at the same commit."""
     file = folder / RUNS / f"{seed}.json"
     if file.exists() and artifacts.read_json(file)["commit"] == commit:
         done: dict[str, Any] = artifacts.read_json(file)
         return done
-    for _ in run(folder, "python", "-m", "pipeline.compose", *OVERRIDES, f"train.seed={seed}"):
+    for _ in run(folder, "python", "-m", "pipeline.compose", *PLANS[data].overrides, f"train.seed={seed}"):
         pass
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".seconds")
@@ -75,9 +97,10 @@ def run_seed(folder: Path, commit: str, seed: int) -> dict[str, Any]:
         "evaluate": artifacts.read_json(folder / "metrics" / "evaluate.json"),
         "differences": differences(predictions),
         "without_twins": without_twins(folder, predictions),
-        "sample": agreement_with_our_labels(folder),
         "wall_seconds": seconds,
     }
+    if data == BANKING77:
+        result["sample"] = agreement_with_our_labels(folder)
     artifacts.write_json(file, result)
     part.unlink()
     return result
@@ -116,12 +139,12 @@ def count_scorings(locks: list[str], result: Path) -> int:
     return int(before["test_scorings"]) + len(set(locks) - set(known))
 
 
-def summarize(folder: Path, commit: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Gathers the result of all seeds so far; fractions, not percent."""
     machine = artifacts.read_json(folder / "metrics" / "machine.json")
     locks = [each["lock_sha256"] for each in runs]
     return {
-        "command": f"make banking77 SEEDS={len(runs)}",
+        "command": f"{plan.command} SEEDS={len(runs)}",
         "commit": commit,
         "cpu": machine["cpu"],
         "threads": machine["threads"],
@@ -137,40 +160,36 @@ def summarize(folder: Path, commit: str, runs: list[dict[str, Any]]) -> dict[str
             for model, row in runs[0]["evaluate"].items()
         },
         "differences_per_seed": [each["differences"] for each in runs],
-        "without_twins": {
-            "queries": runs[0]["without_twins"]["queries"],
-            "accuracy": {
-                model: over_seeds(model, [each["without_twins"]["accuracy"][model] for each in runs])
-                for model in runs[0]["without_twins"]["accuracy"]
-            },
-        },
-        "sample": {
-            "queries": runs[0]["sample"]["queries"],
-            "accuracy": {
-                model: over_seeds(model, [each["sample"]["accuracy"][model] for each in runs]) for model in runs[0]["sample"]["accuracy"]
-            },
-        },
+        **{part: accuracy_on(part, runs) for part in ("without_twins", "sample") if part in runs[0]},
         "wall_seconds": {
             stage: round(statistics.mean([each["wall_seconds"][stage] for each in runs if stage in each["wall_seconds"]]), 1)
             for stage in runs[0]["wall_seconds"]
         },
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
-        "test_scorings": count_scorings(locks, RESULT),
+        "test_scorings": count_scorings(locks, plan.result),
     }
+
+
+def accuracy_on(part: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy of every model on other queries than the test split's."""
+    first = runs[0][part]
+    models = {model: over_seeds(model, [each[part]["accuracy"][model] for each in runs]) for model in first["accuracy"]}
+    return {"queries": first["queries"], "accuracy": models}
 
 
 def main() -> None:
     """Clones, and for every seed composes, runs and writes the result so far."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, choices=range(1, 101), metavar="N", help="how many students, 1 to 100 (5)")
-    seeds = parser.parse_args().seeds
-    commit = head()
-    clone(commit, FOLDER)
+    parser.add_argument("--data", choices=list(PLANS), default=BANKING77, help="the benchmark (banking77), or our own sample")
+    args = parser.parse_args()
+    plan, folder, commit = PLANS[args.data], Path("build") / args.data, head()
+    clone(commit, folder)
     runs: list[dict[str, Any]] = []
-    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
-        runs.append(run_seed(FOLDER, commit, seed))
-        artifacts.write_json(RESULT, summarize(FOLDER, commit, runs))
-        print(f"{RESULT}: seed {seed}: tinybert accuracy {runs[-1]['evaluate'][STUDENT]['accuracy']:.4f}", flush=True)
+    for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
+        runs.append(run_seed(folder, commit, args.data, seed))
+        artifacts.write_json(plan.result, summarize(folder, commit, plan, runs))
+        print(f"{plan.result}: seed {seed}: tinybert accuracy {runs[-1]['evaluate'][STUDENT]['accuracy']:.4f}", flush=True)
 
 
 if __name__ == "__main__":
