@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-OURS = ("-m", "pipeline.serve")
-STANDIN = (str(Path(__file__).parent / "model_standin.py"),)  # the service around a model that sleeps and hangs when told to
+OURS = (sys.executable, "-m", "pipeline.serve")
+STANDIN = (sys.executable, str(Path(__file__).parent / "model_standin.py"))  # the service around a model that sleeps and hangs when told to
 
 
 class Service(NamedTuple):
@@ -43,14 +43,19 @@ class Service(NamedTuple):
 
 @contextmanager
 def serve(
-    folder: Path, *options: str, program: tuple[str, ...] = OURS, variables: dict[str, str] | None = None, model: Path | None = None
+    folder: Path,
+    *options: str,
+    program: tuple[str, ...] = OURS,
+    variables: dict[str, str] | None = None,
+    model: Path | None = None,
+    root: Path | None = None,
 ) -> Iterator[Service]:
-    """Starts a service, whose log goes to ``folder``, and ends it."""
+    """Starts a service in ``root`` (by default the repository's), whose log goes to ``folder``, and ends it."""
     log = folder / "serve.log"
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd())} | (variables or {})
-    command = [sys.executable, *program, "--port", "0", "--model", str(model or folder), *options]
+    environment = os.environ | {"PYTHONPATH": str(root or Path.cwd())} | (variables or {})
+    command = [*program, "--port", "0", "--model", str(model or folder), *options]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=root)
     try:
         url = _await_url(process, log)
         with httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)) as client:

@@ -97,7 +97,7 @@ def test_more_texts_than_may_wait_are_refused_but_a_request_that_is_alone_is_not
         while service.counted("serve_texts_waiting") < 2:
             time.sleep(0.01)
         assert service.predict("a").status_code == 200
-        assert service.predict("a", "a").status_code == 503
+        assert service.predict("a", "a", "a").status_code == 503
         assert slow.result().status_code == 200
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc.repo import Repo
+from services import serve
 from toys import opened
 
 from pipeline.check_model import check, folder_md5
@@ -113,6 +115,35 @@ def test_the_build_refuses_a_model_that_the_lock_does_not_name(tmp_path: Path, m
         check(Path("models"), lock)
     with pytest.raises(UserError, match="models/none: no such folder"):
         check(Path("models/none"), lock)
+
+
+def test_a_fresh_environment_from_the_lock_serves_a_checked_model(request: pytest.FixtureRequest, project: Path, tmp_path: Path) -> None:
+    """What api.Dockerfile does, without an engine: its packages, its files, its check, its entry point, its health check."""
+    if not request.config.getoption("--images"):
+        pytest.skip("needs --images: `make abuse`")
+    root, venv = tmp_path / "service", tmp_path / "venv"
+    lay_out(root)
+    shutil.copytree(project / "models/onnx", root / "models/onnx")
+    outs = [{"path": "models/onnx", "md5": folder_md5(root / "models/onnx")}]
+    (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"export": {"outs": outs}}}))
+    python = str(venv / "bin/python")
+    for command in (
+        [sys.executable, "-m", "venv", str(venv)],
+        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--requirement", str(SERVE_LOCK.absolute())],
+        [python, "-m", "pip", "check"],
+    ):
+        subprocess.run(command, check=True)
+    steps = {words[0]: " ".join(words[1:]) for words in instructions(API)}
+    entry = tuple(python if word == "python" else word for word in json.loads(steps["ENTRYPOINT"]))
+    check_command = [python, "-m", "pipeline.check_model", "--model", "models/onnx", "--lock", "dvc.lock"]
+    assert " ".join(check_command[1:]) in API.read_text()
+    subprocess.run(check_command, cwd=root, check=True)
+    with serve(tmp_path, program=entry, model=Path("models/onnx"), root=root) as service:
+        assert service.predict("lost my card").status_code == 200
+        health = [python if word == "python" else word for word in json.loads(steps["HEALTHCHECK"].split("CMD ")[1])]
+        for port, code in ((service.url.split(":")[-1], 0), ("1", 1)):
+            done = subprocess.run(health, env={"SERVE_PORT": port}, capture_output=True, check=False)
+            assert done.returncode == code, done.stderr
 
 
 def test_updates_of_the_images_are_asked_for() -> None:
