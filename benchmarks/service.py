@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.inference import read_split, spread
+from pipeline.drift import read_prepared
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.runtime import machine_class
 from pipeline.serving.classifier import Classifier
@@ -136,6 +136,11 @@ async def compare_alone(port: int, texts: list[str], classifier: Classifier) -> 
     return taken_2N
 
 
+def spread(values_R: np.ndarray, digits: int) -> str:
+    """Median, lowest and highest over the repetitions."""
+    return f"{np.median(values_R):,.{digits}f} [{values_R.min():,.{digits}f}, {values_R.max():,.{digits}f}]"
+
+
 def main() -> None:
     """Starts the service, asks it, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -145,7 +150,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="a step")
     parser.add_argument("--quick", action="store_true", help="two short repetitions of two steps: does it run?")
     args = parser.parse_args()
-    texts = read_split(args.data, "test")[0]
+    texts = read_prepared(args.data, "test")
     classifier = Classifier.load(args.model)
     repetitions, seconds, steps = (2, 0.3, CONNECTIONS[:2]) if args.quick else (args.repetitions, args.seconds, CONNECTIONS)
     texts = texts[:50] if args.quick else texts
