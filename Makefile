@@ -49,8 +49,9 @@ verify: install ## rebuild all in a clean clone, without cache: does dvc.lock ho
 banking77: install ## the reference run on BANKING77 ($$BANKING77_DIR, else the hub), five students (SEEDS=another number)
 	python -m pipeline.reference --seeds $(or $(SEEDS),5)
 
-benchmark-inference: install ## text to label: milliseconds, queries a second, against transformers.pipeline and TF-IDF (QUICK=1: does it run?)
+benchmark-inference: install ## text to label, and over HTTP: milliseconds, queries a second, against rivals (QUICK=1: does it run?)
 	python -m benchmarks.inference $(if $(QUICK),--quick)
+	python -m benchmarks.service $(if $(QUICK),--quick)
 
 seeds: install ## how far seeds move the sample's figures: the noise floor of `make report` (SEEDS=5)
 	python -m pipeline.reference --data sample --seeds $(or $(SEEDS),5)

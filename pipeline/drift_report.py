@@ -50,13 +50,13 @@ def draw(reference: Profile, new: Profile, report: dict[str, Any], path: Path) -
     for axis, name in ((first, "words"), (second, "unknown"), (third, "confidence")):
         _draw_distribution(axis, getattr(reference, name), getattr(new, name))
         axis.set(xlabel=TITLES[name], ylabel="share of queries up to there", ylim=(0, 1.02), title=_told(report, name))
-    first.legend(frameon=False, loc="lower right")
+        axis.legend(frameon=False, loc="best", fontsize=8)
     shown = report["intents"][:LABELS_SHOWN][::-1]
     places = np.arange(len(shown))
     for offset, key, color in ((0.2, "reference", BLUE), (-0.2, "new", ORANGE)):
         fourth.barh(places + offset, [100 * row[key] for row in shown], height=0.4, color=color)
     fourth.set_yticks(places, [_short(row["intent"]) for row in shown], fontsize=8)
-    fourth.set(xlabel="% of queries", title=_told(report, "intents"))
+    fourth.set(xlabel="predicted intents, % of queries", title=_told(report, "intents"))
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
@@ -67,7 +67,7 @@ def _draw_distribution(axis: Axes, reference: np.ndarray, new: np.ndarray) -> No
 
 def _told(report: dict[str, Any], name: str) -> str:
     check = next(check for check in report["checks"] if check["name"] == name)
-    return f"{TITLES[name]}: {100 * check['effect']:.0f} % moved{', drift' if check['drift'] else ''}"
+    return f"{100 * check['effect']:.0f} % moved: {'drift' if check['drift'] else 'no drift'}"
 
 
 def _short(label: str) -> str:

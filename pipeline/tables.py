@@ -239,8 +239,9 @@ def drift(path: Path = DRIFT) -> str:
         *(f"alarms, %, of {size} queries" for size in sizes),
         f"of which check, % ({sizes[-1]} queries)",
     ]
+    draws = f"{run['rows'][1]['draws']} draws a cell, {run['rows'][0]['draws']} in the first row"
     return markdown(header, rows) + (
-        f"\n`{run['command']}`: {run['draws']} draws a cell; {run['train']:,} training and {run['test']:,} test queries; significance "
+        f"\n`{run['command']}`: {draws}; {run['train']:,} training and {run['test']:,} test queries; significance "
         f"{run['significance']:g}, least effect {run['least_effect']:g}.\n"
     )
 

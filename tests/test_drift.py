@@ -5,12 +5,14 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_models import WORDS
 
 from pipeline.drift import describe, read_new, shares
 from pipeline.drift_report import draw, write_page
@@ -18,11 +20,10 @@ from pipeline.errors import UserError
 from pipeline.serving.classifier import Answer
 from pipeline.shifts import Profile
 
-WORDS = ("card", "cash", "lost", "money", "my", "pin", "please", "the", "top", "transfer", "up", "where")
 STRANGE = ("bonjour", "voiture", "demain", "soleil", "merci")
 
 
-def sentences(count: int, seed: int, words: tuple[str, ...] = WORDS, most: int = 12) -> list[str]:
+def sentences(count: int, seed: int, words: Sequence[str] = WORDS, most: int = 12) -> list[str]:
     draw_from = random.Random(seed)
     return [" ".join(draw_from.choices(words, k=draw_from.randint(1, most))) for _ in range(count)]
 
@@ -57,7 +58,7 @@ def test_queries_like_those_before_are_no_drift(onnx_folder: Path, prepared: Pat
 
 
 def test_longer_queries_of_strange_words_are_a_drift_and_the_report_says_of_what(onnx_folder: Path, prepared: Path, tmp_path: Path) -> None:
-    told = run(sentences(300, 4, WORDS + STRANGE, most=40), onnx_folder, prepared, tmp_path, code=1)
+    told = run(sentences(300, 4, [*WORDS, *STRANGE], most=40), onnx_folder, prepared, tmp_path, code=1)
     drifted = {check["name"]: check["drift"] for check in report(tmp_path)["checks"]}  # type: ignore[attr-defined]
     assert drifted["words"]
     assert drifted["unknown"]

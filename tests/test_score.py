@@ -14,18 +14,13 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from small_models import texts
 
 from pipeline.charts import read_table
 from pipeline.serving.classifier import Classifier
 from pipeline.table_files import write_tables
 
-WORDS = ("card", "cash", "lost", "money", "my", "pin", "please", "the", "top", "transfer", "up", "where")
 ROWS = 3000
-
-
-def texts(rows: int, length: int = 12) -> list[str]:
-    draw = random.Random(0)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(1, length))) for _ in range(rows)]
 
 
 def command(source: Path, target: Path, model: Path, *options: str) -> list[str]:
@@ -91,7 +86,7 @@ def test_a_folder_becomes_a_folder_and_bad_rows_stay_and_are_counted(onnx_folder
         ("2", "no text", False),
         ("3", "text is not UTF-8", False),
     ]
-    assert len(json.loads(rows[0]["top"])) == 3
+    assert len(json.loads(rows[0]["top"])) == 4
     first, second = (json.loads(line) for line in (tmp_path / "out/late/b.jsonl").read_text().splitlines())
     assert first["id"] == {"n": 4}
     assert first["label"] in Classifier.load(onnx_folder).labels

@@ -71,5 +71,5 @@ def test_a_distance_between_mixes_of_many_intents_that_is_luck_has_a_large_p_and
 
 def test_an_intent_that_is_gone_and_one_that_is_new_are_a_difference() -> None:
     effect, p = compare_intents(np.repeat([0, 1], 100), np.repeat([0, 2], 100), 3, seed=0)
-    assert p == 1 / 2000
+    assert p == 1 / 1000
     assert effect == pytest.approx(0.5, abs=0.1)

@@ -1,0 +1,110 @@
+"""How bulk scoring scales: rows a second and memory, by rows and workers.
+
+Run     python -m benchmarks.batch [--quick] [--rows 100000 1000000] [--workers 1 2] [--ray] [--model models/onnx] [--data data/prepared]
+
+The rows are the queries of the test split over and over, in a Parquet file. A run is the whole command, start and joining included, and
+must end with every row once; the runs take turns. A figure is the median over repetitions; beside it the lowest and the highest. Memory is
+the most that the largest process of a run had. Prints a table, then one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.drift import read_prepared
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.runtime import machine_class
+from pipeline.table_files import write_tables
+from pipeline.tables import markdown
+
+ROWS_A_TABLE = 10_000
+
+
+def archive(texts: list[str], rows: int) -> Iterator[pa.Table]:
+    """Tables of the texts over and over, with a number."""
+    endless = cycle(texts)
+    for start in range(0, rows, ROWS_A_TABLE):
+        count = min(ROWS_A_TABLE, rows - start)
+        yield pa.table({"id": range(start, start + count), "text": list(islice(endless, count))})
+
+
+def run(source: Path, target: Path, model: Path, workers: int, ray: bool) -> tuple[float, float]:
+    """Scores a file.
+
+    Returns:
+        Seconds, and MiB of the largest process.
+
+    Raises:
+        UserError: it failed, or rows are not those of the input.
+    """
+    command = [sys.executable, "-m", "pipeline.score", str(source), str(target), "--model", str(model), "--workers", str(workers)]
+    started = time.perf_counter()
+    process = subprocess.Popen([*command, *(["--ray"] if ray else [])], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise UserError(f"{source}: scoring it ended with exit code {process.returncode}")
+    if pq.read_table(target, columns=["id"])["id"] != pq.read_table(source, columns=["id"])["id"]:
+        raise UserError(f"{target}: its rows are not those of {source}")
+    return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+
+
+def spread(values_R: np.ndarray) -> str:
+    """Median, lowest and highest over the repetitions."""
+    return f"{np.median(values_R):,.0f} [{values_R.min():,.0f}, {values_R.max():,.0f}]"
+
+
+def main() -> None:
+    """Writes the archives, scores them by turns, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--ray", action="store_true", help="on Ray")
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one repetition over 1,000 and 2,000 rows: does it run?")
+    args = parser.parse_args()
+    sizes, repetitions = ([1_000, 2_000], 1) if args.quick else (args.rows, args.repetitions)
+    texts = read_prepared(args.data, "test")
+    cases = [(rows, workers) for rows in sizes for workers in args.workers]
+    rate_RK, peak_RK = np.empty((repetitions, len(cases))), np.empty((repetitions, len(cases)))
+    with tempfile.TemporaryDirectory() as scratch:
+        for rows in sizes:
+            write_tables(archive(texts, rows), Path(scratch) / f"{rows}.parquet", ".parquet")
+        for repetition in range(repetitions):
+            for k, (rows, workers) in enumerate(cases):
+                target = Path(scratch) / f"out/{repetition}-{k}.parquet"
+                seconds, peak_RK[repetition, k] = run(Path(scratch) / f"{rows}.parquet", target, args.model, workers, args.ray)
+                rate_RK[repetition, k] = rows / seconds
+                target.unlink()
+    table = [[f"{rows:,}", str(workers), spread(rate_RK[:, k]), spread(peak_RK[:, k])] for k, (rows, workers) in enumerate(cases)]
+    print(markdown(["rows", "workers", "rows/s", "MiB, largest process"], table))
+    figures = [
+        {
+            "rows": rows,
+            "workers": workers,
+            "rows_per_second": round(float(np.median(rate_RK[:, k]))),
+            "mib": round(float(peak_RK[:, k].max())),
+        }
+        for k, (rows, workers) in enumerate(cases)
+    ]
+    print(json.dumps({"ray": args.ray, "runs": figures, "repetitions": repetitions, "machine": machine_class(threads=1, precision="fp32")}))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

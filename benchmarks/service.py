@@ -1,0 +1,190 @@
+"""What HTTP costs, and how much the service bears.
+
+Run     python -m benchmarks.service [--quick] [--model models/onnx] [--data data/prepared]
+
+The service is a process of its own, held to one core where there are more; this process asks it over kept-alive connections from another.
+First one request at a time, by turns with the classifier in this process (its bare session): the difference is the overhead. Then as many
+connections as each step says, each with its next request as soon as it has an answer: saturation is the step with the most answers a
+second. A request is one query of the test split. A figure is the median over repetitions; beside it the lowest and the highest.
+
+Prints a table, then one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.drift import read_prepared
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.runtime import machine_class
+from pipeline.serving.classifier import Classifier
+from pipeline.tables import markdown
+
+CONNECTIONS = (1, 2, 4, 8, 16, 32)
+PATIENCE_S = 120
+HEAD = "POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+
+
+class Load(NamedTuple):
+    """What came back under a number of connections."""
+
+    taken_ms: np.ndarray  # of every answer
+    answers_per_second: float
+    refused: int  # requests that got another status than 200
+
+
+def request(text: str) -> bytes:
+    """A query as bytes on the wire."""
+    body = json.dumps({"text": text, "top_k": 1}).encode()
+    return HEAD.format(length=len(body)).encode() + body
+
+
+@contextmanager
+def running_service(model: Path) -> Iterator[int]:
+    """Starts the service on a free port, on a core of its own if there is one, and ends it.
+
+    Raises:
+        UserError: it does not start.
+    """
+    with tempfile.TemporaryFile("w+") as log:
+        command = [sys.executable, "-m", "pipeline.serve", "--model", str(model), "--port", "0"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            port = await_port(process, log.fileno())
+            cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+            if len(cores) > 1:
+                for task in Path(f"/proc/{process.pid}/task").iterdir():
+                    os.sched_setaffinity(int(task.name), {cores[0]})
+                os.sched_setaffinity(0, {cores[1]})
+            yield port
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
+
+
+def await_port(process: subprocess.Popen[bytes], log: int) -> int:
+    """The port that the service says it listens on."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        told = os.pread(log, 1 << 20, 0).decode()
+        found = re.search(r"running on http://127\.0\.0\.1:(\d+)", told)
+        if found:
+            return int(found[1])
+        if process.poll() is not None:
+            raise UserError(f"the service ended: {told.strip().splitlines()[-1] if told.strip() else 'without a word'}")
+        time.sleep(0.05)
+    raise UserError(f"the service said no port within {PATIENCE_S} s")
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, content: bytes) -> int:
+    """Sends a request, reads the whole answer, tells its status."""
+    writer.write(content)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    length = re.search(r"content-length: (\d+)", head)
+    await reader.readexactly(int(length[1]) if length else 0)
+    return int(head.split()[1])
+
+
+async def put_load(port: int, contents: list[bytes], connections: int, seconds: float) -> Load:
+    """Keeps a number of connections busy for a while."""
+    taken, refused, following = [], 0, cycle(contents)
+    deadline = time.perf_counter() + seconds
+
+    async def keep_asking() -> None:
+        nonlocal refused
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while (started := time.perf_counter()) < deadline:
+            status = await ask(reader, writer, next(following))
+            taken.append(1000 * (time.perf_counter() - started))
+            refused += status != 200
+        writer.close()
+        await writer.wait_closed()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(keep_asking() for _ in range(connections)))
+    return Load(np.array(taken), (len(taken) - refused) / (time.perf_counter() - started), refused)
+
+
+async def compare_alone(port: int, texts: list[str], classifier: Classifier) -> np.ndarray:
+    """Milliseconds over HTTP and of the bare classifier, text by text by turns, shape (2, texts)."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    taken_2N = np.empty((2, len(texts)))
+    for n, text in enumerate(texts):
+        content = request(text)
+        started = time.perf_counter()
+        await ask(reader, writer, content)
+        between = time.perf_counter()
+        classifier.answer([text], top_k=1)
+        taken_2N[:, n] = 1000 * (between - started), 1000 * (time.perf_counter() - between)
+    writer.close()
+    await writer.wait_closed()
+    return taken_2N
+
+
+def spread(values_R: np.ndarray, digits: int) -> str:
+    """Median, lowest and highest over the repetitions."""
+    return f"{np.median(values_R):,.{digits}f} [{values_R.min():,.{digits}f}, {values_R.max():,.{digits}f}]"
+
+
+def main() -> None:
+    """Starts the service, asks it, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
+    parser.add_argument("--repetitions", type=int, default=3, help="of every step")
+    parser.add_argument("--seconds", type=float, default=5.0, help="a step")
+    parser.add_argument("--quick", action="store_true", help="two short repetitions of two steps: does it run?")
+    args = parser.parse_args()
+    texts = read_prepared(args.data, "test")
+    classifier = Classifier.load(args.model)
+    repetitions, seconds, steps = (2, 0.3, CONNECTIONS[:2]) if args.quick else (args.repetitions, args.seconds, CONNECTIONS)
+    texts = texts[:50] if args.quick else texts
+    contents = [request(text) for text in texts]
+
+    with running_service(args.model) as port:
+        asyncio.run(put_load(port, contents, connections=1, seconds=seconds / 5))  # warm
+        alone_R2N = np.array([asyncio.run(compare_alone(port, texts, classifier)) for _ in range(repetitions)])
+        loads = [[asyncio.run(put_load(port, contents, step, seconds)) for step in steps] for _ in range(repetitions)]
+
+    rate_RS = np.array([[load.answers_per_second for load in row] for row in loads])
+    p50_RS, p99_RS = (np.array([[np.quantile(load.taken_ms, q) for load in row] for row in loads]) for q in (0.5, 0.99))
+    refused_S = np.array([[load.refused for load in row] for row in loads]).sum(axis=0)
+    rows = [
+        [str(step), spread(rate_RS[:, s], 0), spread(p50_RS[:, s], 2), spread(p99_RS[:, s], 2), str(refused_S[s])]
+        for s, step in enumerate(steps)
+    ]
+    print(markdown(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows))
+    most = int(np.median(rate_RS, axis=0).argmax())
+    http_R, bare_R = np.median(alone_R2N, axis=2).T
+    result = {
+        "requests_per_second": round(float(np.median(rate_RS[:, most]))),
+        "connections_at_saturation": steps[most],
+        "p99_ms_at_saturation": round(float(np.median(p99_RS[:, most])), 3),
+        "idle_p50_ms": round(float(np.median(http_R)), 4),
+        "bare_p50_ms": round(float(np.median(bare_R)), 4),
+        "overhead_p50_ms": round(float(np.median(http_R - bare_R)), 4),
+        "refused": int(refused_S.sum()),
+        "repetitions": repetitions,
+        "n": len(texts),
+        "machine": machine_class(threads=1, precision="fp32"),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

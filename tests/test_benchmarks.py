@@ -1,0 +1,71 @@
+"""The benchmarks run, on a small model: their figures are judged by people."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from clones import sh
+from small_models import LABELS, texts
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    for split, rows in (("train", 200), ("test", 120)):
+        table = pa.table({"text": texts(rows, seed=rows), "label": [i % len(LABELS) for i in range(rows)]})
+        pq.write_table(table, folder / f"{split}.parquet")
+    (folder / "labels.json").write_text(json.dumps(LABELS))
+    return folder
+
+
+def last_line(module: str, *options: object) -> dict[str, Any]:
+    lines = sh(Path(), "python", "-W", "error", "-m", f"benchmarks.{module}", *map(str, options)).splitlines()
+    assert any(line.startswith("| ") for line in lines)
+    value: dict[str, Any] = json.loads(lines[-1])
+    return value
+
+
+def test_inference_compares_with_its_rivals_and_ends_with_a_line_of_json(project: Path, prepared: Path) -> None:
+    figures = last_line(
+        "inference", "--quick", "--model", project / "models/onnx", "--checkpoint", project / "models/tinybert", "--data", prepared
+    )
+    wanted = {"speedup_vs_pipeline_p50", "p50_ms", "bulk_queries_per_second_per_core", "int8_agreement", "machine", "n"}
+    assert wanted <= figures.keys()
+    assert figures["n"] == 50
+    assert figures["speedup_low"] <= figures["speedup_vs_pipeline_p50"] <= figures["speedup_high"]
+    assert 0 < figures["tokenization_share"] < 1
+    assert figures["int8_agreement"] > 0.8
+
+
+def test_the_service_is_loaded_and_compared_with_its_bare_classifier(project: Path, prepared: Path) -> None:
+    figures = last_line("service", "--quick", "--model", project / "models/onnx", "--data", prepared)
+    assert figures["requests_per_second"] > 0
+    assert figures["refused"] == 0
+    assert figures["overhead_p50_ms"] > 0
+
+
+def test_bulk_scoring_is_measured_by_rows_and_workers(project: Path, prepared: Path) -> None:
+    runs = last_line("batch", "--quick", "--model", project / "models/onnx", "--data", prepared)["runs"]
+    assert [(run["rows"], run["workers"]) for run in runs] == [(1000, 1), (1000, 2), (2000, 1), (2000, 2)]
+    assert all(run["rows_per_second"] > 0 and run["mib"] > 10 for run in runs)
+
+
+def test_drift_is_simulated_with_and_without_a_cause(project: Path, prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("text\n" + "Quelle heure est-il donc ?\n" * 20)
+    options = ["--draws", 2, "--model", project / "models/onnx", "--data", prepared, "--out-of-scope", tmp_path / "odd.csv"]
+    assert last_line("drift_power", *options, "--output", tmp_path / "drift.json") == {"false_alarms": {"50": 0.0}, "n": 10}
+    rows = json.loads((tmp_path / "drift.json").read_text())["rows"]
+    odd = next(row for row in rows if row["cause"] == "out of scope" and row["share"] == 0.4)
+    assert (odd["alarms"], odd["checks"]["unknown"]) == ({"50": 1.0}, 1.0)
+
+
+def test_a_benchmark_without_its_data_is_one_line(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project / "models/onnx", tmp_path / "onnx")
+    told = sh(Path(), "python", "-m", "benchmarks.inference", "--quick", "--data", str(tmp_path), code=1)
+    assert told == f"error: {tmp_path}/test.parquet: no such file: run `dvc repro prepare`, or `dvc pull`\n"
