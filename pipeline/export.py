@@ -5,7 +5,7 @@ Writes  models/onnx (graphs in float32 and int8, tokenizer, labels, manifest); m
 Run     python -m pipeline.export --features data/features --model models/tinybert --abstention metrics/abstention.json
         --onnx models/onnx --metrics metrics/export.json
 
-Both graphs are written; the int8 graph is served when it agrees with the checkpoint within the params' bounds, else the float32 one.
+Both graphs are written; the one that the params name is served, int8 only when it agrees with the checkpoint within bounds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -40,8 +40,9 @@ VERSIONS = ("numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch",
 
 
 class ExportParams(Params):
-    """What `export` asks of the int8 graph."""
+    """Which graph `export` means to serve, and what it asks of the int8 graph."""
 
+    graph: Literal["int8", "fp32"] = Field(description="the graph to serve; int8 only if it is within the two bounds below, else fp32")
     int8_agreement: float = Field(
         ge=0, le=1, description="share of test queries on which the int8 graph must answer as the checkpoint does"
     )
@@ -85,7 +86,7 @@ def compare(
 
 
 def choose_graph(report: dict[str, Any], params: ExportParams) -> str:
-    """The graph to serve: ``int8`` where it is within the bounds, else ``fp32``.
+    """The graph to serve: ``int8`` where the params ask for it and it is within their bounds, else ``fp32``.
 
     Raises:
         UserError: the float32 graph differs from the checkpoint.
@@ -98,7 +99,7 @@ def choose_graph(report: dict[str, Any], params: ExportParams) -> str:
         )
     loss = round(report["checkpoint"]["accuracy"] - report["int8"]["accuracy"], DECIMALS)
     fits = report["int8"]["agreement"] >= params.int8_agreement and loss <= params.int8_accuracy_loss
-    return "int8" if fits else "fp32"
+    return "int8" if fits and params.graph == "int8" else "fp32"
 
 
 def write_folder(

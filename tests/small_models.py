@@ -83,18 +83,27 @@ def make_model() -> BertForSequenceClassification:
     return BertForSequenceClassification(config).eval()
 
 
+def write_split(features: Path, split: str, lines: range) -> None:
+    """A feature table whose rows are lines of a file."""
+    queries = texts(len(lines), seed=lines.start)
+    ids = [encoding.ids for encoding in make_tokenizer().encode_batch(queries)]
+    table = {
+        "id": [f"train.csv:{line}" for line in lines],
+        "text": queries,
+        "label": [line % len(LABELS) for line in lines],
+        "input_ids": ids,
+    }
+    pq.write_table(pa.table(table), features / f"{split}.parquet")
+
+
 def write_project(root: Path) -> None:
     """All that `export` reads: models/tinybert, data/features, metrics/abstention.json, params.yaml."""
     for folder in ("data/features", "metrics", "models/tinybert"):
         (root / folder).mkdir(parents=True)
     make_tokenizer().save(str(root / "data/tokenizer.json"))
     save_student(make_model(), root / "data/tokenizer.json", TEMPERATURE, root / "models/tinybert")
-    queries = texts(40)
-    ids = [encoding.ids for encoding in make_tokenizer().encode_batch(queries)]
-    table = pa.table(
-        {"id": [f"train.csv:{i}" for i in range(40)], "text": queries, "label": [i % 4 for i in range(40)], "input_ids": ids},
-    )
-    pq.write_table(table, root / "data/features/test.parquet")
+    for start, split in enumerate(("train", "validation", "test")):
+        write_split(root / "data/features", split, range(40 * start, 40 * start + 40))
     (root / "data/features/labels.json").write_text(json.dumps(LABELS))
     (root / "metrics/abstention.json").write_text(json.dumps(ABSTENTION))
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from pipeline.manifest import read_manifest
 from pipeline.onnx_session import by_length, open_session, run_session
 from pipeline.student import load_student
 
-PARAMS = ExportParams(int8_agreement=0.995, int8_accuracy_loss=0.002, seed=1)
+PARAMS = ExportParams(graph="int8", int8_agreement=0.995, int8_accuracy_loss=0.002, seed=1)
 
 
 def report(difference: float = 1e-6, agreement: float = 1.0, accuracy: float = 0.9) -> dict[str, dict[str, float]]:
@@ -74,6 +74,7 @@ def test_the_int8_graph_is_small_and_its_weights_are_bytes(project: Path) -> Non
 )
 def test_the_int8_graph_is_served_within_its_bounds_alone(figures: dict[str, float], graph: str) -> None:
     assert choose_graph(report(**figures), PARAMS) == graph
+    assert choose_graph(report(**figures), PARAMS.model_copy(update={"graph": "fp32"})) == "fp32"
 
 
 @pytest.mark.parametrize("difference", [2e-4, float("nan")])
