@@ -122,6 +122,7 @@ def score_on_ray(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
     with ExitStack() as stack:
         identities = [identify_with(job, args) for job in jobs]
         for job, identity in zip(jobs, identities, strict=True):
+            check_names(job.source, next(read_parts(job.source, args.text_column, args.part_rows)))  # one line here, pages from afar
             stack.enter_context(opened(job, identity))
         parts, counts = [0] * len(jobs), [Counter[str]() for _ in jobs]
         for done in score_all(jobs, args.model, args.text_column, args.top_k, args.part_rows, args.workers):

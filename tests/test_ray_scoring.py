@@ -70,6 +70,14 @@ def test_a_killed_task_loses_and_doubles_no_row(archive: Path, onnx_folder: Path
     assert fingerprint(tmp_path / "out") == here
 
 
+@pytest.mark.skipif(NO_RAY, reason="the extra `ray` is not installed")
+def test_a_file_that_cannot_be_scored_is_one_line(onnx_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("message\nmy card\n")
+    told = run(tmp_path / "a.csv", tmp_path / "out.csv", onnx_folder, "--ray", code=1)
+    assert told.startswith(f"error: {tmp_path / 'a.csv'}: column 'text' is missing")
+    assert told.count("\n") == 1
+
+
 @pytest.mark.skipif(not NO_RAY, reason="the extra `ray` is installed")
 def test_without_ray_the_error_names_the_extra(archive: Path, onnx_folder: Path, tmp_path: Path) -> None:
     told = run(archive, tmp_path / "out", onnx_folder, "--ray", code=1)
