@@ -24,8 +24,8 @@ def open_session(graph: bytes, threads: int) -> Any:
 
 
 def labels_of(session: Any) -> Any:
-    """The label names that a graph carries, in the order of its logits."""
-    return json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+    """The label names that a graph carries, in the order of its logits; None if it carries none."""
+    return json.loads(session.get_modelmeta().custom_metadata_map.get("labels", "null"))
 
 
 def by_length(ids: Ids) -> np.ndarray:
