@@ -67,7 +67,7 @@ def test_images_are_pinned_by_digest_run_as_nobody_special_and_say_how_they_are(
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=str)
 def test_what_is_copied_is_there_and_sent_to_the_build(dockerfile: Path) -> None:
-    outputs = [out for stage in yaml.safe_load(Path("dvc.yaml").read_text())["stages"].values() for out in stage["outs"]]
+    outputs = [out for stage in yaml.safe_load(Path("dvc.yaml").read_text())["stages"].values() for out in stage.get("outs", [])]
     sent = [line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")]
     for sources, _ in copies(dockerfile):
         for source in sources:
