@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.spread import spread
 from pipeline.drift import read_prepared
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.runtime import machine_class
@@ -61,11 +62,6 @@ def run(source: Path, target: Path, model: Path, workers: int, ray: bool) -> tup
     if pq.read_table(target, columns=["id"])["id"] != pq.read_table(source, columns=["id"])["id"]:
         raise UserError(f"{target}: its rows are not those of {source}")
     return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
-
-
-def spread(values_R: np.ndarray) -> str:
-    """Median, lowest and highest over the repetitions."""
-    return f"{np.median(values_R):,.0f} [{values_R.min():,.0f}, {values_R.max():,.0f}]"
 
 
 def main() -> None:

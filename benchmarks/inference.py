@@ -31,6 +31,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 from tokenizers import Tokenizer
 
+from benchmarks.spread import spread
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.onnx_session import BATCH_SIZE
@@ -132,11 +133,6 @@ def time_bulk(rivals: list[Rival], texts: list[str], repetitions: int) -> tuple[
             said[rivals[v].name] = rivals[v].many(texts)
             rates_RV[repetition, v] = len(texts) / (time.perf_counter() - started)
     return rates_RV, said
-
-
-def spread(values_R: np.ndarray, digits: int) -> str:
-    """Median, lowest and highest over the repetitions."""
-    return f"{np.median(values_R):,.{digits}f} [{values_R.min():,.{digits}f}, {values_R.max():,.{digits}f}]"
 
 
 def report(rivals: list[Rival], taken_RVN: np.ndarray, rates_RV: np.ndarray, said: dict[str, list[str]], labels: list[str]) -> str:

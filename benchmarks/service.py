@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.spread import spread
 from pipeline.drift import read_prepared
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.runtime import machine_class
@@ -134,11 +135,6 @@ async def compare_alone(port: int, texts: list[str], classifier: Classifier) -> 
     writer.close()
     await writer.wait_closed()
     return taken_2N
-
-
-def spread(values_R: np.ndarray, digits: int) -> str:
-    """Median, lowest and highest over the repetitions."""
-    return f"{np.median(values_R):,.{digits}f} [{values_R.min():,.{digits}f}, {values_R.max():,.{digits}f}]"
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Measurements beside the pipeline: `python -m benchmarks.NAME`."""
