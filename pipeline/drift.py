@@ -24,7 +24,8 @@ from pipeline.drift_report import draw, summarize, write_page
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.records import FORMATS, read_parts
 from pipeline.serving.classifier import Answer, Classifier
-from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare, unknown_share, vocabulary, words
+from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare
+from pipeline.words import unknown_share, vocabulary, words
 
 ERROR = 2
 FEWEST = 50  # fewer queries show only a change that nobody needs a test for

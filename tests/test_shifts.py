@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Check, Profile, compare, compare_intents, holm, unknown_share, vocabulary
+from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Check, Profile, compare, compare_intents, holm
+from pipeline.words import unknown_share, vocabulary
 
 CLASSES = 40
 
