@@ -174,11 +174,11 @@ def report_on(found: Found, seed: int) -> dict[str, Any]:
 
 def summarize(report: dict[str, Any]) -> str:
     """What was judged and what came out, in a sentence."""
-    suspected = report["suspects"]
+    suspected, rows = report["suspects"], report["rows"]["judged"]
     return (
-        f"{report['rows']['judged']:,} training and validation rows of {report['intents']} intents: {suspected['rows']:,} labels "
-        f"({100 * suspected['share']:.1f} %) are suspect. The models that judged them answer {100 * suspected['accuracy']:.1f} % as labelled, "
-        f"and have learnt from none of those that they judged."
+        f"{rows:,} training and validation rows of {report['intents']} intents: {suspected['rows']:,} labels "
+        f"({100 * suspected['share']:.1f} %) are suspect. The models that judged them, without having learnt from them, answer "
+        f"{100 * suspected['accuracy']:.1f} % as labelled."
     )
 
 

@@ -20,7 +20,7 @@ from pipeline.params import Params
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
-    *("alarm", "check_model", "clone", "comment", "compose", "drift", "failure"),
+    *("alarm", "audit", "check_model", "clone", "comment", "compose", "drift", "failure"),
     *("reference", "remote", "report", "resolve_lock", "score", "serve", "tables", "verify"),
 }
 MODULES = {

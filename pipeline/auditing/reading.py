@@ -54,7 +54,7 @@ def read_prepared(folder: Path, dataset: Path) -> tuple[list[Query], list[str]]:
             if sources.get(file) is None:
                 raise UserError(f"{path}: row {name} is of no file in {dataset}: run `dvc repro prepare`")
             queries[name] = Query(f"{sources[file]}:{line}", split, text, intents[label])
-    return list(queries.values()), intents
+    return sorted(queries.values(), key=lambda query: artifacts.SPLITS.index(query.split)), intents
 
 
 def tokenize(encoder: Path, queries: Sequence[Query]) -> list[Encoding]:
