@@ -20,12 +20,14 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline import artifacts
+from pipeline.auditing.table import audit
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import PARAMS_FILE
 from pipeline.serving.settings import Settings
 
 DOCUMENTS = (
     *(Path("README.md"), Path("docs/export.md"), Path("docs/params.md"), Path("docs/service.md"), Path("docs/drift.md")),
+    Path("docs/audit.md"),
     Path("data/sample/README.md"),
 )
 METRICS = Path("metrics/evaluate.json")
@@ -250,6 +252,7 @@ def render(document: str) -> str:
     """A document with its generated blocks made anew."""
     makers = {
         "results": results,
+        "audit": audit,
         "reference": reference,
         "stages": stages,
         "params": params,
