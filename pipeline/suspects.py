@@ -33,16 +33,22 @@ class Suspects(NamedTuple):
 def suspects(probabilities_NC: np.ndarray, labels_N: np.ndarray) -> Suspects:
     """Finds the rows whose label is probably wrong.
 
-    How many are wrong is estimated for each pair of a given and another class from the rows that are confidently of the other; of each pair
-    so many are taken as have the widest margin between the two (cleanlab's ``prune_by_noise_rate``).
+    How many are wrong is estimated from the rows that are confidently of another class: surer of it than its own rows are on average. That
+    many are taken, those with the widest margin between the best other class and the given one (cleanlab's ``low_normalized_margin``). House
+    decision: of cleanlab's rules this one named the fewest innocent rows at like recall when labels of the sample and of BANKING77 were
+    exchanged for those of a neighbouring intent; for labels exchanged at random ``low_self_confidence`` is better.
 
     Args:
         probabilities_NC: of N rows and C classes, by models that have not learnt from the row (see `out_of_fold`).
         labels_N: the given class indices; each of the C classes has a row.
     """
-    rows = find_label_issues(labels_N, probabilities_NC, return_indices_ranked_by="self_confidence", n_jobs=1)
+    rows = find_label_issues(
+        labels_N, probabilities_NC, filter_by="low_normalized_margin", return_indices_ranked_by="normalized_margin", n_jobs=1
+    )
     found = np.asarray(rows, dtype=np.int64)
-    return Suspects(found, probabilities_NC[found].argmax(axis=1))
+    suggested = probabilities_NC[found].argmax(axis=1)
+    contradicted = suggested != labels_N[found]
+    return Suspects(found[contradicted], suggested[contradicted])
 
 
 def out_of_fold(embeddings_NH: np.ndarray, labels_N: np.ndarray, classes: int, seed: int, folds: int = FOLDS) -> np.ndarray:

@@ -72,9 +72,8 @@ def draw_vocabulary(queries: Sequence[Query], seed: int, path: Path) -> None:
     for split in ("validation", "test"):
         shares = [unknown_share(query.text, known) for query in queries if query.split == split]
         second.ecdf(shares, color=COLORS[split], label=f"{split}, mean {100 * float(np.mean(shares)):.1f} %")
-    second.set(
-        xlabel="share of a query's words that training does not have", ylabel="share of queries up to there", xlim=(0, 1), ylim=(0, 1.02)
-    )
+    second.set(xlabel="share of a query's words that training does not have", xlim=(0, None))
+    second.set(ylabel="share of queries up to there", ylim=(0, 1.02))
     second.legend(frameon=False, loc="lower right", fontsize=8)
     _save(figure, path)
 
@@ -105,7 +104,8 @@ def draw_suspects(given_N: np.ndarray, suspected: np.ndarray, pairs: Sequence[tu
     """
     shown = list(pairs[:PAIRS_SHOWN])[::-1]
     figure = Figure(figsize=(9, 3.4 + 0.22 * len(shown)), layout="constrained")
-    first, second = figure.subplots(2, 1, height_ratios=(2.4, 0.6 + 0.22 * len(shown)))
+    above, below = figure.subfigures(2, 1, height_ratios=(2.4, 0.6 + 0.22 * len(shown)))
+    first, second = above.subplots(), below.subplots()
     rest = np.delete(given_N, suspected)
     first.hist([rest, given_N[suspected]], bins=np.linspace(0, 1, 41), stacked=True, color=[BLUE, ORANGE], label=["believed", "suspect"])
     first.set(xlabel="probability of the given label", ylabel="rows", xlim=(0, 1))

@@ -33,19 +33,19 @@ KINDS = {
         "Nobody can be right about both, so all these rows are dropped. Label them alike, or delete those that are wrong.",
     ),
     "twin_other_intent": Kind(
-        "Near twins under two intents",
+        "Pairs of near twins under two intents",
         "They share most of their words and not their intent. Either a small word makes the difference, or one of the two labels is wrong.",
     ),
     "also_in_test": Kind(
         "Training rows that are test rows too", "The model would be asked what it learnt by heart, so the training row is dropped."
     ),
     "twin_across": Kind(
-        "Near twins across splits",
+        "Pairs of near twins across splits",
         "One is learnt from, the other scored: accuracy on such rows is memory in part. They stay; hold the share against the accuracy.",
     ),
     "duplicate": Kind("The same row again", "The same text with the same intent: the first is kept, the others dropped."),
     "twin_inside": Kind(
-        "Near twins inside a split",
+        "Pairs of near twins inside a split",
         "Variants of one query count twice. Harmless in small numbers; they stay. In test they narrow what is tested.",
     ),
     "repeated_in_test": Kind(
@@ -93,9 +93,11 @@ h1, h2, h3 {{ line-height: 1.25; overflow-wrap: anywhere }}
 h2 {{ margin-top: 2.5rem }}
 table {{ border-collapse: collapse; margin: 1rem 0 }}
 th, td {{ padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #e2e8f0; text-align: left; vertical-align: top; overflow-wrap: anywhere }}
-td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums }}
+td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal }}
 .none {{ color: #4a5568 }}
-table.rows {{ width: 100%; font-size: .9rem }}
+table.rows {{ width: 100%; font-size: .9rem; table-layout: fixed }}
+table.rows th:nth-child(-n+2) {{ width: 20% }}
+table.rows th:nth-child(3) {{ width: 34% }}
 a {{ color: #2b6cb0 }}
 a:visited {{ color: #553c9a }}
 summary {{ cursor: pointer; padding: .4rem 0 }}

@@ -30,5 +30,5 @@ def audit(path: Path = COUNTS) -> str:
         table(["", "here", "Ying and Thomas 2022"], rows, " rr")
         + "\nMost suspects:\n\n"
         + table(["given intent", "suggested intent", "rows"], pairs, "  r")
-        + f"\n`{run['command']}`, {suspected['folds']} folds, seed {run['seed']}. A pair of near twins counts as one.\n"
+        + f"\n`{run['command']}`, {suspected['folds']} folds, seed {run['seed']}.\n"
     )
