@@ -34,9 +34,10 @@ def suspects(probabilities_NC: np.ndarray, labels_N: np.ndarray) -> Suspects:
     """Finds the rows whose label is probably wrong.
 
     How many are wrong is estimated from the rows that are confidently of another class: surer of it than its own rows are on average. That
-    many are taken, those with the widest margin between the best other class and the given one (cleanlab's ``low_normalized_margin``). House
-    decision: of cleanlab's rules this one named the fewest innocent rows at like recall when labels of the sample and of BANKING77 were
-    exchanged for those of a neighbouring intent; for labels exchanged at random ``low_self_confidence`` is better.
+    many are taken, those with the widest margin between the best other class and the given one (cleanlab's ``low_normalized_margin``).
+    House decision: of cleanlab's rules it named the fewest innocent rows at like recall when labels of the sample and of BANKING77 were
+    exchanged for those of a neighbouring intent; for labels exchanged at random ``low_self_confidence`` is better. The estimate is low
+    rather than high: where models are unsure, some wrong labels are left.
 
     Args:
         probabilities_NC: of N rows and C classes, by models that have not learnt from the row (see `out_of_fold`).

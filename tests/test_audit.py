@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from clones import sh
+from sklearn.preprocessing import normalize
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -276,9 +277,9 @@ def test_folders_that_are_missing_or_do_not_belong_together_are_named(project: P
 
 def test_flipped_labels_are_all_suspected_and_the_rest_believed() -> None:
     rng = np.random.default_rng(3)
-    centres = np.eye(6, 20) * 4
+    centres = np.eye(6, 20)
     truth = np.arange(600) % 6
-    embeddings = centres[truth] + rng.normal(0, 0.2, (600, 20))
+    embeddings = normalize(centres[truth] + rng.normal(0, 0.2, (600, 20)))  # of unit length, as those of the encoder
     labels = truth.copy()
     flipped = rng.choice(600, 40, replace=False)
     labels[flipped] = (truth[flipped] + rng.integers(1, 6, 40)) % 6
