@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 from benchmarks.spread import spread
 from pipeline.drift import read_prepared
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
 from pipeline.table_files import write_tables
-from pipeline.tables import markdown
 
 ROWS_A_TABLE = 10_000
 
@@ -88,8 +88,8 @@ def main() -> None:
                 seconds, peak_RK[repetition, k] = run(Path(scratch) / f"{rows}.parquet", target, args.model, workers, args.ray)
                 rate_RK[repetition, k] = rows / seconds
                 target.unlink()
-    table = [[f"{rows:,}", str(workers), spread(rate_RK[:, k]), spread(peak_RK[:, k])] for k, (rows, workers) in enumerate(cases)]
-    print(markdown(["rows", "workers", "rows/s", "MiB, largest process"], table))
+    cells = [[f"{rows:,}", str(workers), spread(rate_RK[:, k]), spread(peak_RK[:, k])] for k, (rows, workers) in enumerate(cases)]
+    print(table(["rows", "workers", "rows/s", "MiB, largest process"], cells))
     figures = [
         {
             "rows": rows,

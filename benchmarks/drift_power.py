@@ -24,7 +24,7 @@ from pipeline.drift import describe, read_prepared
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.serving.classifier import Classifier
 from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare, vocabulary
-from pipeline.tables import DRIFT, drift
+from pipeline.tables.drift import DRIFT, drift
 
 OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
 QUERIES, SHARES = (50, 100, 200, 300), (0.1, 0.2, 0.4)

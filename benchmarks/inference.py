@@ -35,9 +35,9 @@ from benchmarks.spread import spread
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.onnx_session import BATCH_SIZE
+from pipeline.reporting.markdown import table
 from pipeline.runtime import fix_runtime, machine_class
 from pipeline.serving.classifier import Classifier
-from pipeline.tables import markdown
 
 GRAPHS = ("int8", "fp32")
 PIPELINE, SVM, TOKENIZER = "transformers.pipeline", "TF-IDF + LinearSVC", "tokenizer alone"
@@ -64,9 +64,9 @@ def read_split(folder: Path, split: str) -> tuple[list[str], list[str]]:
     path = folder / artifacts.split_table(split)
     if not path.exists():
         raise UserError(f"{path}: no such file: run `dvc repro prepare`, or `dvc pull`")
-    table = pq.read_table(path, columns=["text", "label"])
+    rows = pq.read_table(path, columns=["text", "label"])
     names = artifacts.read_json(folder / artifacts.LABELS)
-    return table["text"].to_pylist(), [names[i] for i in table["label"].to_pylist()]
+    return rows["text"].to_pylist(), [names[i] for i in rows["label"].to_pylist()]
 
 
 def our_rival(model: Path, graph: str, scratch: Path) -> Rival:
@@ -144,7 +144,7 @@ def report(rivals: list[Rival], taken_RVN: np.ndarray, rates_RV: np.ndarray, sai
         right = "" if rival.name == TOKENIZER else f"{100 * agreement(said[rival.name], labels):.1f}"
         times = [spread(p50_RV[:, v], 3), spread(p99_RV[:, v], 2), spread(base_R / p50_RV[:, v], 1), spread(rates_RV[:, v], 0)]
         rows.append([rival.name, *times, right])
-    return markdown(["text to label", "p50, ms", "p99, ms", f"times {PIPELINE} (p50)", "bulk, queries/s", "accuracy, %"], rows)
+    return table(["text to label", "p50, ms", "p99, ms", f"times {PIPELINE} (p50)", "bulk, queries/s", "accuracy, %"], rows)
 
 
 def agreement(some: list[str], others: list[str]) -> float:

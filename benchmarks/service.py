@@ -32,9 +32,9 @@ import numpy as np
 from benchmarks.spread import spread
 from pipeline.drift import read_prepared
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
 from pipeline.serving.classifier import Classifier
-from pipeline.tables import markdown
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32)
 PATIENCE_S = 120
@@ -164,7 +164,7 @@ def main() -> None:
         [str(step), spread(rate_RS[:, s], 0), spread(p50_RS[:, s], 2), spread(p99_RS[:, s], 2), str(refused_S[s])]
         for s, step in enumerate(steps)
     ]
-    print(markdown(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows))
+    print(table(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows))
     most = int(np.median(rate_RS, axis=0).argmax())
     http_R, bare_R = np.median(alone_R2N, axis=2).T
     result = {

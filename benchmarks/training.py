@@ -43,9 +43,9 @@ from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
 from pipeline.metrics import accuracy
 from pipeline.params import read_params
+from pipeline.reporting.markdown import table
 from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import build_student
-from pipeline.tables import markdown
 from pipeline.train import TrainParams, beside_teacher
 from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
 
@@ -223,7 +223,7 @@ def tell(rates: dict[str, list[float]], full: dict[str, dict[str, float]], machi
             ]
         )
     header = ["", "queries/s, median", "range", *(["seconds in all", "validation accuracy, %", "peak MiB"] if full else [])]
-    print(markdown(header, rows))
+    print(table(header, rows))
     ratios = [ours / theirs for ours, theirs in zip(rates["distilled"], rates["ordinary"], strict=True)]
     report = {
         "speedup_vs_padded_trainer": round(statistics.median(ratios), 2),
