@@ -25,11 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.spread import spread
-from pipeline.drift import read_prepared
+from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.prepared import read_texts
 from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
-from pipeline.table_files import write_tables
 
 ROWS_A_TABLE = 10_000
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one repetition over 1,000 and 2,000 rows: does it run?")
     args = parser.parse_args()
     sizes, repetitions = ([1_000, 2_000], 1) if args.quick else (args.rows, args.repetitions)
-    texts = read_prepared(args.data, "test")
+    texts = read_texts(args.data, "test")
     cases = [(rows, workers) for rows in sizes for workers in args.workers]
     rate_RK, peak_RK = np.empty((repetitions, len(cases))), np.empty((repetitions, len(cases)))
     with tempfile.TemporaryDirectory() as scratch:

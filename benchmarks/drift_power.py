@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from pipeline import artifacts
-from pipeline.drift import describe, read_prepared
+from pipeline.drifting.profiles import Profile, describe, vocabulary
+from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.prepared import read_texts
 from pipeline.serving.classifier import Classifier
-from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare, vocabulary
 from pipeline.tables.drift import DRIFT, drift
 
 OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
@@ -101,7 +102,7 @@ def alarm_rates(pools: dict[str, Profile], classes: int, draws: int) -> list[dic
 
 def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[str, Profile]:
     """What is compared of every query that may be drawn, so that each is answered once."""
-    train, test = read_prepared(data, "train"), read_prepared(data, "test")
+    train, test = read_texts(data, "train"), read_texts(data, "test")
     if not out_of_scope.exists():
         raise UserError(f"{out_of_scope}: no such file: run in the root of the repository")
     with out_of_scope.open(encoding="utf-8", newline="") as handle:

@@ -30,8 +30,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.spread import spread
-from pipeline.drift import read_prepared
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.prepared import read_texts
 from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
 from pipeline.serving.classifier import Classifier
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="a step")
     parser.add_argument("--quick", action="store_true", help="two short repetitions of two steps: does it run?")
     args = parser.parse_args()
-    texts = read_prepared(args.data, "test")
+    texts = read_texts(args.data, "test")
     classifier = Classifier.load(args.model)
     repetitions, seconds, steps = (2, 0.3, CONNECTIONS[:2]) if args.quick else (args.repetitions, args.seconds, CONNECTIONS)
     texts = texts[:50] if args.quick else texts

@@ -26,12 +26,12 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from pipeline import artifacts
+from pipeline.bulk.jobs import PART, Job, close, find_jobs, identify, is_done, opened
+from pipeline.bulk.records import FORMATS, count_problems, read_parts
+from pipeline.bulk.scoring import check_names, score_part
+from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.jobs import PART, Job, close, find_jobs, identify, is_done, opened
-from pipeline.records import FORMATS, count_problems, read_parts
-from pipeline.scoring import check_names, score_part
 from pipeline.serving.classifier import Classifier
-from pipeline.table_files import write_tables
 
 IN_FLIGHT = 2  # parts a worker has before it or in work: what memory holds, whatever the file's size
 
@@ -116,7 +116,7 @@ def score_here(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
 def score_on_ray(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
     """All files at once, their parts on the machines of a Ray cluster (RAY_ADDRESS), or on this one."""
     try:
-        from pipeline.ray_scoring import score_all  # noqa: PLC0415  an extra that imports slowly
+        from pipeline.bulk.ray_scoring import score_all  # noqa: PLC0415  an extra that imports slowly
     except ModuleNotFoundError as error:
         raise UserError(f"--ray: {error}: install the extra `ray` of pyproject.toml") from None
     with ExitStack() as stack:

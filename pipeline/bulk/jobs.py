@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import artifacts
+from pipeline.bulk.records import FORMATS
 from pipeline.errors import UserError
-from pipeline.records import FORMATS
 
 PLAN = "plan.json"
 PART = "{:06d}.parquet"
