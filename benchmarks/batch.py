@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -24,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.processes import run_measured
 from benchmarks.spread import spread
 from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
@@ -52,16 +51,12 @@ def run(source: Path, target: Path, model: Path, workers: int, ray: bool) -> tup
         UserError: it failed, or rows are not those of the input.
     """
     command = [sys.executable, "-m", "pipeline.score", str(source), str(target), "--model", str(model), "--workers", str(workers)]
-    started = time.perf_counter()
-    process = subprocess.Popen([*command, *(["--ray"] if ray else [])], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise UserError(f"{source}: scoring it ended with exit code {process.returncode}")
+    done = run_measured([*command, *(["--ray"] if ray else [])], subprocess.DEVNULL)
+    if done.code:
+        raise UserError(f"{source}: scoring it ended with exit code {done.code}")
     if pq.read_table(target, columns=["id"])["id"] != pq.read_table(source, columns=["id"])["id"]:
         raise UserError(f"{target}: its rows are not those of {source}")
-    return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+    return done.seconds, done.peak_mib
 
 
 def main() -> None:

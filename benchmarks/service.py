@@ -3,7 +3,7 @@
 Run     python -m benchmarks.service [--quick] [--model models/onnx] [--data data/prepared]
 
 The service is a process of its own, held to one core where there are more; this process asks it over kept-alive connections from another.
-First one request at a time, by turns with the classifier in this process (its bare session): the difference is the overhead. Then as many
+First one request at a time, by turns with the bare classifier in this process: the difference is the overhead. Then as many
 connections as each step says, each with its next request as soon as it has an answer: saturation is the step with the most answers a
 second. A request is one query of the test split. A figure is the median over repetitions; beside it the lowest and the highest.
 

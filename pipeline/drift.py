@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import artifacts
-from pipeline.bulk.records import FORMATS, read_parts
+from pipeline.bulk.records import PART_ROWS, read_parts
 from pipeline.drifting.page import draw, summarize, write_page
 from pipeline.drifting.profiles import Profile, describe, shares, vocabulary, words
 from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
@@ -29,7 +29,6 @@ from pipeline.serving.classifier import Classifier
 
 ERROR = 2
 FEWEST = 50  # fewer queries show only a change that nobody needs a test for
-PART_ROWS = 8192
 
 
 def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], int, int]:
@@ -41,8 +40,6 @@ def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], 
     Raises:
         UserError: the file cannot be used, or holds too few texts.
     """
-    if path.suffix not in FORMATS:
-        raise UserError(f"{path}: its name ends in none of {', '.join(FORMATS)}: rename it")
     texts: list[str] = []
     rows = 0
     for part in read_parts(path, column, PART_ROWS):

@@ -22,6 +22,7 @@ from pipeline.rows import LONGEST_FIELD
 
 RECORD = "record"  # the one column of a JSONL file: its lines, each a JSON object
 LINES = {b"origin": b"jsonl"}  # metadata of such a table: a CSV file may have a column of that name too
+PART_ROWS = 8192  # by default: few enough for memory, enough for batches of like length
 NO_TEXT, NOT_UTF8 = "no text", "text is not UTF-8"
 
 
@@ -39,13 +40,14 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     """Streams a file; a file without rows is one empty part.
 
     Args:
-        path: a file whose name ends in one of `FORMATS`.
+        path: the file.
         column: the column (of JSONL: the key) that holds the texts.
         size: rows a part.
 
     Raises:
-        UserError: the file cannot be read as what its name says, or has no such column.
+        UserError: the file's name says no format of ours, it cannot be read as what its name says, or it has no such column.
     """
+    check_format(path)
     try:
         yield from FORMATS[path.suffix](path, column, size)
     except FileNotFoundError:
@@ -54,6 +56,16 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
         raise UserError(f"{path}: not valid CSV: {error}: look for a quote that is never closed") from None
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a readable Parquet file: {error}") from None
+
+
+def check_format(path: Path) -> None:
+    """Makes sure that a file's name says a format of ours.
+
+    Raises:
+        UserError: it ends in none of `FORMATS`.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path}: its name ends in none of {', '.join(FORMATS)}: rename it")
 
 
 def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:

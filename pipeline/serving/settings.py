@@ -51,7 +51,7 @@ class Settings(BaseModel):
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str], description: str | None = None) -> Settings:
-    """Reads ``--max-texts 5``, else ``SERVE_MAX_TEXTS=5``, else the default, for every field.
+    """Reads ``--max-in-flight 5``, else ``SERVE_MAX_IN_FLIGHT=5``, else the default, for every field.
 
     Raises:
         UserError: a value does not fit, or the model is not given; the first misfit is named as it was given.
