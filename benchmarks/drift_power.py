@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from pipeline import artifacts
-from pipeline.drifting.profiles import Profile, describe, vocabulary
+from pipeline.drifting.profiles import Profile, describe
 from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
 from pipeline.serving.classifier import Classifier
 from pipeline.tables.drift import DRIFT, drift
 from pipeline.tables.sample import OUT_OF_SCOPE
+from pipeline.words import vocabulary
 
 QUERIES, SHARES = (50, 100, 200, 300), (0.1, 0.2, 0.4)
 CAUSES = ("intents", "typing errors", "out of scope")

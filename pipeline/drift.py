@@ -21,11 +21,12 @@ import numpy as np
 from pipeline import artifacts
 from pipeline.bulk.records import PART_ROWS, read_parts
 from pipeline.drifting.page import draw, summarize, write_page
-from pipeline.drifting.profiles import Profile, describe, shares, vocabulary, words
+from pipeline.drifting.profiles import Profile, describe, shares
 from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
 from pipeline.serving.classifier import Classifier
+from pipeline.words import vocabulary, words
 
 ERROR = 2
 FEWEST = 50  # fewer queries show only a change that nobody needs a test for

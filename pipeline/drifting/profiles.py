@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.serving.classifier import Answer
-
-WORD = re.compile(r"[\w']+")
+from pipeline.words import unknown_share, words
 
 
 class Profile(NamedTuple):
@@ -38,19 +35,3 @@ def shares(reference: Profile, new: Profile, labels: tuple[str, ...]) -> list[di
     before, now = (np.bincount(profile.intents, minlength=len(labels)) / len(profile.intents) for profile in (reference, new))
     order = np.argsort(-np.abs(now - before), kind="stable")
     return [{"intent": labels[i], "reference": round(float(before[i]), 6), "new": round(float(now[i]), 6)} for i in order]
-
-
-def vocabulary(texts: Sequence[str]) -> frozenset[str]:
-    """The words of texts, in small letters."""
-    return frozenset(word for text in texts for word in words(text))
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, in small letters."""
-    return WORD.findall(text.lower())
-
-
-def unknown_share(text: str, known: Collection[str]) -> float:
-    """Share of a text's words that are not known; 1 for a text without words."""
-    found = words(text)
-    return sum(word not in known for word in found) / len(found) if found else 1.0

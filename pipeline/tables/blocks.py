@@ -15,7 +15,7 @@ from pipeline.tables.sample import out_of_scope, sample
 from pipeline.tables.stages import stages
 
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-DOCUMENTS = ("README.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
+DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
 MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
     "drift": drift,
@@ -42,10 +42,11 @@ def render(document: str) -> str:
     Raises:
         UserError: a block is none of ours.
     """
-    return BLOCK.sub(lambda block: block[1] + _make(block[2]) + block[3], document)
+    return BLOCK.sub(_make, document)
 
 
-def _make(name: str) -> str:
+def _make(block: re.Match[str]) -> str:
+    first, name, last = block.groups()
     if name not in MAKERS:
         raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join(MAKERS)}")
-    return MAKERS[name]()
+    return f"{first}{MAKERS[name]()}{last}"
