@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import ks_2samp
 
-WORD = re.compile(r"[\w']+")
+from pipeline.drifting.profiles import Profile
+
 # Both are justified by simulation (`python -m benchmarks.drift_power`, docs/drift.md).
 SIGNIFICANCE = 0.01  # chance of an alarm without a cause, over all checks
 LEAST_EFFECT = 0.1  # share of the queries that moved, below which nobody need act
 RESAMPLES = 999  # of the test of the intents: its smallest p, 1/1000 and 4/1000 corrected, is below the significance
-
-
-class Profile(NamedTuple):
-    """What is compared of queries: an array a feature; the arrays need not be of the same queries."""
-
-    words: np.ndarray  # words of a query
-    unknown: np.ndarray  # share of a query's words that no training query has; 1 where it has no word
-    confidence: np.ndarray  # calibrated probability of the predicted intent
-    intents: np.ndarray  # index of the predicted intent
 
 
 class Check(NamedTuple):
@@ -43,22 +34,6 @@ class Check(NamedTuple):
     def drifted(self, significance: float = SIGNIFICANCE, least_effect: float = LEAST_EFFECT) -> bool:
         """A difference that is neither luck nor too small to matter: among many queries any trifle is significant."""
         return self.adjusted_p <= significance and self.effect >= least_effect
-
-
-def vocabulary(texts: Sequence[str]) -> frozenset[str]:
-    """The words of texts, in small letters."""
-    return frozenset(word for text in texts for word in words(text))
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, in small letters."""
-    return WORD.findall(text.lower())
-
-
-def unknown_share(text: str, known: Collection[str]) -> float:
-    """Share of a text's words that are not known; 1 for a text without words."""
-    found = words(text)
-    return sum(word not in known for word in found) / len(found) if found else 1.0
 
 
 def compare(reference: Profile, new: Profile, classes: int, seed: int = 0) -> list[Check]:
