@@ -26,7 +26,7 @@ from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import read_params
 from pipeline.recipe import TrainParams
-from pipeline.runtime import check_device, machine_class, resolve_precision
+from pipeline.runtime import check_device, resolve_precision
 from pipeline.teach import TeachParams
 
 
@@ -88,10 +88,10 @@ def main() -> None:
     else:
         tasks = plan_recipes(args.recipes)
     carry_out(tasks, work, args.workers)
-    told = report.gather(work, machine_class(args.threads, device["precision"], args.device))
+    told = report.gather(work)
     artifacts.write_json(args.output, told)
     print(report.tables(told))
-    print(json.dumps({key: told[key] for key in ("machine", "recipes", "final", "shots")}))
+    print(json.dumps({key: told[key] for key in ("machines", "recipes", "final", "shots")}))
 
 
 if __name__ == "__main__":

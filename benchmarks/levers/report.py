@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import statistics
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,9 @@ from pipeline.independent import TWIN
 from pipeline.metrics import DECIMALS, accuracy
 from pipeline.near_twins import nearest_by_jaccard
 from pipeline.paired import compare, pair
-from pipeline.tables import markdown
+from pipeline.tables.levers import tables  # noqa: F401 (what the command prints)
 
 SIGNIFICANCE = 0.05
-PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "cleanlab")
 
 
 def brief(result: dict[str, Any]) -> str:
@@ -28,14 +26,13 @@ def brief(result: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value:.4g}" for key, value in result.items() if isinstance(value, float))
 
 
-def gather(work: Work, machine: dict[str, Any]) -> dict[str, Any]:
-    """All figures, fractions and nats; what is not complete is left out."""
+def gather(work: Work) -> dict[str, Any]:
+    """All figures, fractions and nats; a recipe that is not done in every fold is left out."""
     results = work.results()
     folds = [read_fold(work.data, f"fold{number}") for number in range(FOLDS)]
     return {
         "command": "python -m benchmarks.levers",
-        "machine": machine,
-        "versions": {package: version(package) for package in PACKAGES},
+        "machines": work.machines(),
         "train": work.train.model_dump(),
         "rows": sum(len(fold.held) for fold in folds),
         "teachers": _teachers(results, folds),
@@ -79,13 +76,14 @@ def _teachers(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
 
 
 def _recipes(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
-    base = _complete(results, folds, "student", "base")
-    told = {}
-    for name, recipe in RECIPES.items():
+    """Every recipe that is done, and how far it is from the committed one (while that is not done, from the first that is)."""
+    told: dict[str, Any] = {}
+    done = [name for name in RECIPES if _complete(results, folds, "student", name)]
+    anchor = _complete(results, folds, "student", done[0]) if done else []
+    for name in done:
         runs = _complete(results, folds, "student", name)
-        if runs and base:
-            figures = {key: over([run[key] for run in runs]) for key in ("accuracy", "macro_f1", "divergence", "agreement", "seconds")}
-            told[name] = {"what": recipe.what, **figures, "against_base": against(folds, base, runs)}
+        figures = {key: over([run[key] for run in runs]) for key in ("accuracy", "macro_f1", "divergence", "agreement", "seconds")}
+        told[name] = {"what": RECIPES[name].what, **figures, "against": {"recipe": done[0], **against(folds, anchor, runs)}}
     return told
 
 
@@ -151,34 +149,3 @@ def _shots(results: dict[str, Any]) -> dict[str, Any]:
                 name: over([score[name]["accuracy"] for score in scores]) for name in scores[0]
             }
     return told
-
-
-def tables(told: dict[str, Any]) -> str:
-    """The recipes, best first, and what was done about suspect labels."""
-    header = ["recipe", "accuracy, %", "change, points", "McNemar's p", "divergence", "agrees with the teachers, %"]
-    rows = sorted(told["recipes"].values(), key=lambda row: -row["accuracy"]["mean"])
-    text = markdown(header, [_row(row, row["against_base"]) for row in rows])
-    for act, row in told["suspects"].items():
-        change = row["against_all_labels"]
-        text += f"\nsuspects {act}: {_change(change)}, p {change['mcnemar_p']:.3f}"
-    for name, row in told["final"].get("students", {}).items():
-        text += f"\ntest, {name}: {percent(row['accuracy'])}, macro-F1 {percent(row['macro_f1'])}, n = {len(row['seeds'])}"
-    for shots, row in told["shots"].items():
-        text += f"\n{shots} queries an intent: student {percent(row['student'])}, teachers {percent(row['product'])}"
-    return text + "\n"
-
-
-def percent(figure: dict[str, Any]) -> str:
-    """Mean and standard deviation of a fraction, in percent."""
-    return f"{100 * figure['mean']:.2f} ± {100 * figure['std']:.2f}"
-
-
-def _change(change: dict[str, Any]) -> str:
-    return f"{100 * change['change']:+.2f} [{100 * change['low']:+.2f}, {100 * change['high']:+.2f}]"
-
-
-def _row(row: dict[str, Any], change: dict[str, Any]) -> list[str]:
-    told = row["divergence"]
-    judged = [_change(change), f"{change['mcnemar_p']:.3f}"] if row["what"] != RECIPES["base"].what else ["", ""]
-    divergence = f"{told['mean']:.3f} ± {told['std']:.3f}"
-    return [row["what"], percent(row["accuracy"]), *judged, divergence, f"{100 * row['agreement']['mean']:.1f}"]

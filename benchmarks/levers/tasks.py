@@ -13,7 +13,7 @@ from benchmarks.levers.recipes import RECIPES, Recipe
 from benchmarks.levers.students import study_student
 from benchmarks.levers.teachers import ACTS, PRODUCT, WIDER, Study, act_on_suspects, score_teachers, teach, teach_unseen
 from pipeline.recipe import TrainParams
-from pipeline.runtime import fix_runtime
+from pipeline.runtime import fix_runtime, machine_class
 from pipeline.teach import TeachParams
 
 SHOTS, DRAWS = (5, 10), 3
@@ -75,15 +75,21 @@ class Work:
         lines = self._results.read_text(encoding="utf-8").splitlines()
         return {entry["task"]: entry["result"] for entry in map(json.loads, lines)}
 
+    def machines(self) -> list[dict[str, Any]]:
+        """What the finished tasks ran on."""
+        lines = self._results.read_text(encoding="utf-8").splitlines() if self._results.exists() else []
+        return [json.loads(text) for text in dict.fromkeys(json.dumps(json.loads(line)["machine"], sort_keys=True) for line in lines)]
+
     def finished(self) -> set[str]:
         """The names of the finished tasks."""
         return set(self.results())
 
     def keep(self, task: Task, result: dict[str, Any]) -> None:
-        """Adds a result, in one write."""
+        """Adds a result and what it was made on, in one write."""
+        machine = machine_class(self.train.threads, self.train.precision, self.train.device)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._results.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"task": task.name, "result": result}) + "\n")
+            handle.write(json.dumps({"task": task.name, "machine": machine, "result": result}) + "\n")
 
 
 def teachers(fold: str, members: tuple[str, ...]) -> list[Task]:

@@ -10,6 +10,7 @@ from pipeline.errors import UserError
 from pipeline.tables.drift import drift
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings
+from pipeline.tables.levers import best, levers
 from pipeline.tables.results import reference, results
 from pipeline.tables.sample import out_of_scope, sample
 from pipeline.tables.stages import stages
@@ -18,8 +19,10 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
 MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
+    "best": best,
     "drift": drift,
     "export": export,
+    "levers": levers,
     "out_of_scope": out_of_scope,
     "params": params,
     "reference": reference,
