@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from clones import sh
+from clones import Run, sh
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -46,7 +46,7 @@ def check_outputs(notebook: NotebookNode, root: Path) -> None:
     assert f"{accepted['accepted']:.1%} of the queries, {accepted['accepted_accuracy']:.1%} of them right" in text
 
 
-def test_it_runs_on_a_users_own_data_and_shows_none_of_their_texts(clone: Path, first_run: str, tmp_path: Path) -> None:
+def test_it_runs_on_a_users_own_data_and_shows_none_of_their_texts(clone: Path, first_run: Run, tmp_path: Path) -> None:
     sh(clone, "python", "-m", "pipeline.tour", "--output", str(tmp_path / "tour.ipynb"))
     notebook = read(tmp_path / "tour.ipynb")
     check_outputs(notebook, clone)
