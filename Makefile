@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 seeds params docs lock serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report test lint verify banking77 seeds params docs tour test-docs lock serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -61,6 +61,12 @@ params: install ## compose params.yaml from configs/
 
 docs: install ## regenerate the tables in the documents
 	python -m pipeline.tables --write
+
+tour: install ## run the notebook docs/tour.ipynb on the model of the last run, and keep its outputs
+	python -m pipeline.tour
+
+test-docs: install ## run the notebook in a clone with a run of its own, and compare the outputs that are kept
+	pytest tests/test_tour.py
 
 lock: install ## resolve requirements.lock anew from pyproject.toml, and the part of it that the service needs
 	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from clones import sh, stages_run
+from clones import Run, sh, stages_run
 from github_standin import BOT, REPOSITORY, TOKEN, GitHub, serve_github
 from runner_standin import Inputs, Runner, load_workflow
 
@@ -80,7 +80,6 @@ class Office:
                 ("text_column: text", "text_column: message"),
                 ("label_column: label", "label_column: team"),
             ],
-            "experiment/smoke.yaml": [("finetuned:\n    epochs: 1", "finetuned:\n    epochs: 3")],
         }
         for name, replacements in new.items():
             path = self.desk / "configs" / name
@@ -131,7 +130,7 @@ class Office:
 
 
 @pytest.fixture(scope="module")
-def office(clone: Path, first_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office(clone: Path, first_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     root = tmp_path_factory.mktemp("office")
     sh(clone, "git", "clone", "--quiet", "--bare", ".", str(root / "origin"))
     sh(root / "origin", "git", "branch", "--force", "main", "HEAD")
