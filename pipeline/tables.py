@@ -21,12 +21,14 @@ from pydantic import BaseModel
 
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.packages import complete
 from pipeline.params import PARAMS_FILE
+from pipeline.provenance import fetched
 from pipeline.serving.settings import Settings
 
 DOCUMENTS = (
     *(Path("README.md"), Path("docs/export.md"), Path("docs/params.md"), Path("docs/service.md"), Path("docs/drift.md")),
-    Path("data/sample/README.md"),
+    *(Path("data/sample/README.md"), Path("SECURITY.md")),
 )
 METRICS = Path("metrics/evaluate.json")
 REFERENCE = Path("metrics/reference/banking77.json")
@@ -259,8 +261,15 @@ def render(document: str) -> str:
         "out_of_scope": out_of_scope,
         "export": export,
         "abstention": abstention,
+        "fetched": fetched,
     }
-    return BLOCK.sub(lambda block: block[1] + makers[block[2]]() + block[3], document)
+
+    def make(block: re.Match[str]) -> str:
+        if block[2] == "dependencies":  # two of its columns are written by hand, in the block itself
+            return block[1] + complete(block[0]) + block[3]
+        return block[1] + makers[block[2]]() + block[3]
+
+    return BLOCK.sub(make, document)
 
 
 def _interval(row: dict[str, float], metric: str) -> str:
