@@ -42,8 +42,8 @@ def write(output: Path, place: str, onnx: bool) -> tuple[Facts, list[str]]:
     lay_out(output, MODEL, ONNX if onnx else None, [PLOTS / picture for picture in PICTURES], make_card(facts, told, place), facts)
     return facts, [
         *(["the working tree has changes that are in no commit: commit them first"] if facts.dirty else []),
-        *(f"{LOCK}: {line}: run `make repro` and commit" for line in stale(Path())),
         *(problem for problem in map(_not_locked, folders) if problem),
+        *(f"{LOCK}: {line}: run `make repro` and commit" for line in stale(Path())),
     ]
 
 

@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,9 @@ def committed(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Path:
 
 
 @pytest.fixture
-def tree(committed: Path) -> Iterator[Path]:
-    """The tree, which each test gets clean and may soil."""
-    yield committed
-    sh(committed, "git", "checkout", "--quiet", "--force", "main")
-    sh(committed, "git", "clean", "--quiet", "--force", "-d")
-    sh(committed, "dvc", "checkout", "--quiet", "--force")
+def tree(committed: Path, tmp_path: Path) -> Path:
+    """A copy of the tree, which a test may soil."""
+    return Path(shutil.copytree(committed, tmp_path / "tree", symlinks=True))
 
 
 @pytest.fixture
@@ -78,7 +76,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def variables(url: str, token: str | None) -> dict[str, str]:
-    home = {"HF_HOME": str(Path(os.environ.get("TMPDIR", "/tmp")) / "no-such-home"), "HF_HUB_OFFLINE": "0"}
+    home = {"HF_HOME": str(Path(tempfile.gettempdir(), "no-such-home")), "HF_HUB_OFFLINE": "0"}
     return {"PYTHONPATH": str(Path.cwd()), "HF_ENDPOINT": url, "HF_TOKEN": token or ""} | home
 
 
@@ -174,28 +172,54 @@ def test_the_card_does_not_tell_where_somebody_keeps_his_files(tree: Path) -> No
         assert not path.is_file() or b"secret-client" not in path.read_bytes(), path
 
 
-def test_a_changed_tree_a_foreign_checkpoint_and_foreign_metrics_are_refused(tree: Path, hub: Hub) -> None:
-    weights = tree / "models/tinybert/config.json"
-    content = weights.read_bytes()
-    weights.unlink()
-    weights.write_bytes(content + b"\n")
-    assert "models/tinybert" in publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)
-    shutil.rmtree(tree / ".dvc/cache")  # without it DVC's status only says that the cache lacks the folder
-    output = publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)
-    assert "models/tinybert: has the hash" in output
-    weights.write_bytes(content)
-    sh(tree, "dvc", "commit", "--force", "--quiet", "models/tinybert")
-    (tree / "notes.txt").write_text("mine")
-    assert "changes that are in no commit" in publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)
-    (tree / "notes.txt").unlink()
-    metrics = tree / "metrics/evaluate.json"
-    metrics.write_text(metrics.read_text().replace("0.8", "0.9", 1))
-    sh(tree, "git", "commit", "--quiet", "--all", "-m", "better figures")
-    assert "metrics/evaluate.json" in publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)
-    sh(tree, "git", "reset", "--quiet", "--hard", "HEAD^")
-    shutil.rmtree(tree / "models/tinybert")
-    assert "models/tinybert: no such folder: run `make repro`" in publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)
-    sh(tree, "dvc", "checkout", "--quiet", "--force", "models/tinybert")
+def change_the_checkpoint(root: Path) -> None:
+    path = root / "models/tinybert/config.json"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content + b"\n")
+
+
+def change_the_checkpoint_without_a_cache(root: Path) -> None:
+    """DVC's status then says no more than that the cache lacks the folder."""
+    change_the_checkpoint(root)
+    shutil.rmtree(root / ".dvc/cache")
+
+
+def add_a_note(root: Path) -> None:
+    (root / "notes.txt").write_text("mine")
+
+
+def better_the_figures(root: Path) -> None:
+    path = root / "metrics/evaluate.json"
+    path.write_text(path.read_text().replace("0.8", "0.9", 1))
+    commit(root, "better figures")
+
+
+def turn_a_knob(root: Path) -> None:
+    path = root / "dvc.yaml"
+    path.write_text(path.read_text().replace("cmd: 'true'", "cmd: 'true --fast'", 1))
+    commit(root, "faster")
+
+
+def remove_the_checkpoint(root: Path) -> None:
+    shutil.rmtree(root / "models/tinybert")
+
+
+@pytest.mark.parametrize(
+    ("soil", "told"),
+    [
+        (change_the_checkpoint, "models/tinybert: has the hash"),
+        (change_the_checkpoint_without_a_cache, "models/tinybert: has the hash"),
+        (add_a_note, "the working tree has changes that are in no commit"),
+        (better_the_figures, "dvc.lock: evaluate: changed outs: metrics/evaluate.json: modified"),
+        (turn_a_knob, "dvc.lock: train: changed command"),
+        (remove_the_checkpoint, "models/tinybert: no such folder: run `make repro`"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_the_lock_does_not_vouch_for_is_refused(tree: Path, hub: Hub, soil: Callable[[Path], None], told: str) -> None:
+    soil(tree)
+    assert told in publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)
     assert hub.asked == []
 
 
@@ -223,7 +247,7 @@ def test_a_push_without_a_name_or_without_a_hub_is_one_line(tree: Path) -> None:
     assert "no file there was changed; run again" in output
 
 
-@pytest.mark.parametrize("part", ["/large/", "/batch", "/preupload/", "/commit/"])
+@pytest.mark.parametrize("part", ["/large/", "/commit/"])
 def test_an_upload_that_fails_leaves_the_repository_as_it_was_and_the_next_one_completes_it(tree: Path, hub: Hub, part: str) -> None:
     hub.uploads.stop_at = part
     output = publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)

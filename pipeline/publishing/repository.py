@@ -44,7 +44,7 @@ def push(repository: str, folder: Path, message: str, public: bool, replace: boo
         there = {sibling.rfilename for sibling in info.siblings or []} - KEPT
         if there and PROVENANCE not in there and not replace:
             raise UserError(
-                f"{repository}: holds {len(there)} files and no {PROVENANCE}: it was not made by this command; name another repository, "
+                f"{repository}: holds {len(there)} files and no {PROVENANCE}: it was not made by this command: name another repository, "
                 f"or pass --replace"
             )
         wanted = files(folder)
