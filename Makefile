@@ -68,12 +68,12 @@ lock: install ## resolve requirements.lock anew from pyproject.toml, and the par
 	pip-compile --quiet --constraint requirements.lock --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-emit-options --no-header --output-file requirements-serve.lock dockerfiles/serve.in
 
-# torch is not in the lock; --disable-pip: names and versions are exact, so nothing is installed to look at it
+# Without hashes, since torch has none in the lock; --disable-pip: all versions are exact, so nothing is installed to look at it.
 audit-dependencies: install ## known vulnerabilities in what is locked (asks osv.dev; OSV_URL=another)
 	@mkdir -p build
-	@echo "$(TORCH)" > build/torch.txt
+	@{ sed -n 's/^\([^ ]*==[^ ]*\) .*/\1/p' requirements.lock; echo "$(TORCH)"; } > build/pins.txt
 	pip-audit --progress-spinner off --disable-pip --no-deps --strict --vulnerability-service osv $(if $(OSV_URL),--osv-url $(OSV_URL)) \
-	  --requirement requirements.lock --requirement build/torch.txt
+	  --requirement build/pins.txt
 
 sbom: install ## what is locked, as CycloneDX with hashes: build/sbom.json
 	@mkdir -p build
