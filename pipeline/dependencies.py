@@ -44,8 +44,8 @@ def describe(name: str, told: dict[str, Any]) -> dict[str, str]:
     """Licence, version and month of the newest release."""
     info = told["info"]
     try:
-        installed = metadata(name)
-        licence = name_licence(installed.get("License-Expression"), installed.get_all("Classifier") or [], installed.get("License"))
+        stated: dict[str, Any] = metadata(name).json
+        licence = name_licence(stated.get("license_expression"), stated.get("classifier", []), stated.get("license"))
     except PackageNotFoundError:
         licence = name_licence(info.get("license_expression"), info.get("classifiers") or [], info.get("license"))
     uploads = sorted(file["upload_time_iso_8601"] for file in told["urls"])

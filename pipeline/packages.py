@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pipeline import artifacts
 from pipeline.reporting.markdown import table
@@ -59,7 +60,7 @@ def name_licence(expression: str | None, classifiers: list[str], text: str | Non
 
 def complete(rows: str) -> str:
     """The README's table: its first two columns as they are, written by hand; the others from the lock and `docs/packages.json`."""
-    kept = artifacts.read_json(KNOWN) if KNOWN.exists() else {"asked": "never", "packages": {}}
+    kept: dict[str, Any] = artifacts.read_json(KNOWN) if KNOWN.exists() else {"asked": "never", "packages": {}}
     known, locked = kept["packages"], versions()
     lines = []
     for row in rows.splitlines():

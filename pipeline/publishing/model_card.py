@@ -140,12 +140,13 @@ def _training(facts: Facts) -> str:
         "soft": "Their product is the teacher whose probabilities the student learns",
         "hard": "The student learns the labels, none of the teachers",
     }[params["train.targets"]]
+    gpu = f" and {machine['gpu']}" if "gpu" in machine else ""
     encoder = f"{facts.encoder.repository} at `{facts.encoder.revision}`" if facts.encoder else str(params["fetch.encoder"])
     return f"""## Training
 
 Teachers: {encoder}, fine-tuned; the same, frozen, under a logistic regression; TF-IDF under a logistic regression. {learnt},
 for {facts.metrics["data"]["train"]["rows"]:,} queries and their augmented copies, in {facts.metrics["train"]["steps"]:,} steps in
-{machine["precision"]} on {machine["threads"]} threads of {machine["cpu"]}. All knobs are in
+{machine["precision"]} on {machine["threads"]} threads of {machine["cpu"]}{gpu}. All knobs are in
 `provenance.json`; these are the student's:
 
 {table(["knob", "value"], [[code(key), code(value)] for key, value in knobs.items()])}"""
@@ -198,10 +199,11 @@ def _cost(facts: Facts) -> str:
     if run is None:
         return "## Cost and carbon\n\nNot measured on this dataset."
     hours = sum(run["wall_seconds"].values()) / 3600
+    gpu = " and a GPU" if "cuda" in (run["params"][stage].get("device") for stage in ("teach", "train")) else ", no GPU"
     return f"""## Cost and carbon
 
 `{run["command"]}`, all stages: {60 * hours:.0f} minutes and {run["peak_rss_mib"] / 1024:.1f} GiB on {run["threads"]} threads of
-{run["cpu"]}, no GPU; so at most {run["threads"] * hours:.1f} hours of one core. Energy was not metered: multiply by the watts of a core
+{run["cpu"]}{gpu}; so at most {run["threads"] * hours:.1f} hours of one core. Energy was not metered: multiply by the watts of a core
 and the carbon of your grid."""
 
 
