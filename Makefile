@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 seeds params docs tour test-docs lock serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report test lint verify banking77 seeds params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -73,6 +73,20 @@ lock: install ## resolve requirements.lock anew from pyproject.toml, and the par
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
 	pip-compile --quiet --constraint requirements.lock --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-emit-options --no-header --output-file requirements-serve.lock dockerfiles/serve.in
+
+# Without hashes, since torch has none in the lock; --disable-pip: all versions are exact, so nothing is installed to look at it.
+audit-dependencies: install ## known vulnerabilities in what is locked (asks osv.dev; OSV_URL=another)
+	@mkdir -p build
+	@{ sed -n 's/^\([^ ]*==[^ ]*\) .*/\1/p' requirements.lock; echo "$(TORCH)"; } > build/pins.txt
+	pip-audit --progress-spinner off --disable-pip --no-deps --strict --vulnerability-service osv $(if $(OSV_URL),--osv-url $(OSV_URL)) \
+	  --requirement build/pins.txt
+
+sbom: install ## what is locked, as CycloneDX with hashes: build/sbom.json
+	@mkdir -p build
+	cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file build/sbom.json requirements.lock
+
+publish: install ## checkpoint and model card to the hub: shows what it would do (REPO=user/name PUSH=1 does it; ONNX=1: graphs too)
+	@python -m pipeline.publish $(if $(REPO),--repo $(REPO)) $(if $(PUSH),--push) $(if $(ONNX),--onnx) $(if $(PUBLIC),--public)
 
 serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
 	@python -m pipeline.serve --model models/onnx --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),8080)

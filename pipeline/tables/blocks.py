@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.packages import complete
+from pipeline.provenance import fetched
 from pipeline.tables.drift import drift
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings
@@ -22,6 +24,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "best": best,
     "drift": drift,
     "export": export,
+    "fetched": fetched,
     "levers": levers,
     "out_of_scope": out_of_scope,
     "params": params,
@@ -50,6 +53,8 @@ def render(document: str) -> str:
 
 def _make(block: re.Match[str]) -> str:
     first, name, last = block.groups()
+    if name == "dependencies":  # two of its columns are written by hand, in the block itself
+        return f"{first}{complete(block[0])}{last}"
     if name not in MAKERS:
-        raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join(MAKERS)}")
+        raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join([*MAKERS, 'dependencies'])}")
     return f"{first}{MAKERS[name]()}{last}"
