@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
+import inspect
 import re
 import statistics
 from collections import Counter
@@ -26,6 +27,7 @@ from pipeline.serving.settings import Settings
 
 DOCUMENTS = (
     *(Path("README.md"), Path("docs/export.md"), Path("docs/params.md"), Path("docs/service.md"), Path("docs/drift.md")),
+    *(Path("docs/stages.md"), Path("docs/why-distil.md"), Path("docs/figures.md")),
     Path("data/sample/README.md"),
 )
 METRICS = Path("metrics/evaluate.json")
@@ -112,6 +114,15 @@ def stages() -> str:
         writes = dict.fromkeys(f"`{Path(path).parent if path.startswith('plots/') else path}`" for path in paths)
         rows.append([f"`{name}`", stage["desc"], ", ".join(reads), ", ".join(writes)])
     return markdown(["stage", "what it does", "reads", "writes"], rows)
+
+
+def stage_details() -> str:
+    """What each stage says of itself: the docstring of its module."""
+    text = ""
+    for name in _load("dvc.yaml")["stages"]:
+        first, files, *rest = inspect.cleandoc(importlib.import_module(f"pipeline.{name}").__doc__ or "").replace("``", "`").split("\n\n")
+        text += "\n".join([f"\n### {name}\n", first, "", "```", files, "```", *(f"\n{paragraph}" for paragraph in rest), ""])
+    return text + "\n"
 
 
 def params() -> str:
@@ -252,6 +263,7 @@ def render(document: str) -> str:
         "results": results,
         "reference": reference,
         "stages": stages,
+        "stage_details": stage_details,
         "params": params,
         "settings": settings,
         "sample": sample,
