@@ -89,10 +89,10 @@ def linked_files(document: Path) -> Iterator[Path]:
         yield path.relative_to(root)
 
 
-def copy(documents: list[Path], folder: Path) -> None:
-    """Copies the documents and all that they link to, documents linked to included, into an empty folder."""
+def copy(files: list[Path], folder: Path) -> None:
+    """Copies files, and all that the documents among them link to, documents linked to included, into an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    todo, done = list(documents), set[Path]()
+    todo, done = list(files), set[Path]()
     while todo:
         path = todo.pop()
         if path in done:
@@ -132,17 +132,24 @@ def check(site: Path) -> int:
     return len(found)
 
 
+def complaint(output: str) -> str:
+    """The first thing that zensical complains of, without its colours, frames and traceback."""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", output)
+    found = re.search(r"^(?:Warning|Error): (.+)\n.*\[ (\S+) \]", plain, re.MULTILINE)
+    return f"{found[2]}: {found[1]}: mend the link" if found else f"{CONFIG}: zensical: {plain.strip().splitlines()[-1]}"
+
+
 def main() -> None:
     """Copies, builds, checks."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     site = Path(config["site_dir"])
-    copy(pages(config), Path(config["docs_dir"]))
+    copy([*pages(config), *map(Path, config["extra_css"])], Path(config["docs_dir"]))
     shutil.rmtree(site, ignore_errors=True)
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "--config-file", str(CONFIG)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"zensical: {done.stderr or done.stdout}")
+        raise UserError(complaint(done.stdout + done.stderr))
     print(f"{site}: {check(site)} pages, no link is broken: `python -m http.server --directory {site}` shows them")
 
 
