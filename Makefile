@@ -59,8 +59,9 @@ seeds: install ## how far seeds move the sample's figures: the noise floor of `m
 params: install ## compose params.yaml from configs/
 	python -m pipeline.compose
 
-docs: install ## regenerate the tables in the documents
+docs: install ## regenerate the tables in the documents, then build them as a site to build/site; a broken link fails
 	python -m pipeline.tables --write
+	python -m pipeline.site
 
 tour: install ## run the notebook docs/tour.ipynb on the model of the last run, and keep its outputs
 	python -m pipeline.tour
@@ -119,4 +120,4 @@ resolve-lock: install ## after a merge with conflicts: make anew what the pipeli
 	@python -m pipeline.resolve_lock
 
 clean: ## remove what can be made again (not .venv, not the DVC cache)
-	rm -rf build dvc_plots .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build .cache dvc_plots .mypy_cache .pytest_cache .ruff_cache

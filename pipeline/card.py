@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline import tables
 from pipeline.check_model import check
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.publishing.facts import MODEL, ONNX, Facts, read_facts
 from pipeline.publishing.folder import lay_out
 from pipeline.publishing.model_card import PICTURES, Tables, make_card
 from pipeline.reporting.lockfile import LOCK, stale
+from pipeline.tables.exported import abstention, export
+from pipeline.tables.results import results
 
 OUTPUT = Path("build/publish")
 PLOTS = Path("plots/evaluate")
@@ -38,7 +39,7 @@ def write(output: Path, place: str, onnx: bool) -> tuple[Facts, list[str]]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder: run `make repro` or `dvc pull {folder}` first")
-    told = Tables(tables.results(), tables.abstention(), tables.export() if onnx else "")
+    told = Tables(results(), abstention(), export() if onnx else "")
     lay_out(output, MODEL, ONNX if onnx else None, [PLOTS / picture for picture in PICTURES], make_card(facts, told, place), facts)
     return facts, [
         *(["the working tree has changes that are in no commit: commit them first"] if facts.dirty else []),

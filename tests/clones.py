@@ -100,3 +100,12 @@ def restore(clone: Path) -> None:
     """Goes back to the committed run, checkpoints included."""
     sh(clone, "git", "checkout", "--quiet", ".")
     sh(clone, "dvc", "checkout")
+
+
+def link_environment(clone: Path) -> None:
+    """Plays setup-python and what `make install` would do: this very environment."""
+    (clone / ".venv").mkdir()
+    for path in Path(sys.prefix).iterdir():
+        if path.name != "installed":
+            (clone / ".venv" / path.name).symlink_to(path)
+    (clone / ".venv/installed").touch()

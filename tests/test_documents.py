@@ -56,7 +56,19 @@ def test_the_tree_of_the_readme_names_every_module() -> None:
     assert missing == []
 
 
-def test_links_to_files_of_the_repository_resolve() -> None:
-    for document in [Path("README.md"), *sorted(Path("docs").glob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{document}: {target}"
+def github_anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "document", [*sorted(Path().glob("*.md")), *sorted(Path("docs").rglob("*.md")), Path("data/sample/README.md")], ids=str
+)
+def test_links_to_files_and_headings_of_the_repository_resolve_on_github(document: Path) -> None:
+    """What they are in the site, tests/test_site.py checks."""
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", prose):
+        path = document.parent / target if target else document
+        assert path.is_file(), target
+        assert not anchor or anchor in github_anchors(path), f"{target}#{anchor}"

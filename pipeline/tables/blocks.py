@@ -15,7 +15,7 @@ from pipeline.tables.knobs import params, settings
 from pipeline.tables.levers import best, levers
 from pipeline.tables.results import reference, results
 from pipeline.tables.sample import out_of_scope, sample
-from pipeline.tables.stages import stages
+from pipeline.tables.stages import stage_details, stages
 
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
@@ -32,6 +32,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "results": results,
     "sample": sample,
     "settings": settings,
+    "stage_details": stage_details,
     "stages": stages,
 }
 
