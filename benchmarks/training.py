@@ -43,10 +43,10 @@ from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
 from pipeline.metrics import accuracy
 from pipeline.params import read_params
+from pipeline.recipe import TrainParams, beside_teacher
 from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import build_student
 from pipeline.tables import markdown
-from pipeline.train import TrainParams, beside_teacher
 from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
 
 FEATURES, TEACHER, SOFT = Path("data/features"), Path("models/teacher"), Path("data/soft_targets")
@@ -91,6 +91,7 @@ def schedule(params: TrainParams, epochs: int, precision: str) -> Schedule:
         warmup_fraction=params.warmup_fraction,
         weight_decay=params.weight_decay,
         precision=precision,
+        device=params.device,
         seed=params.seed,
     )
 
@@ -194,7 +195,7 @@ def main() -> None:
     if not (SOFT / artifacts.SOFT_TRAIN).exists():
         raise UserError(f"{SOFT}: not there: run `dvc repro` first")
     params = read_params("train", TrainParams)
-    params = params.model_copy(update={"precision": resolve_precision(params.precision)})
+    params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
     fix_runtime(params.threads, params.seed)
     if args.contender:
         artifacts.write_json(args.result, {"validation_accuracy": train_fully(args.contender, params)})
@@ -206,7 +207,7 @@ def main() -> None:
             rates[name].append(run())
             print(f"repetition {repetition + 1}: {name}: {rates[name][-1]:.1f} queries/s", file=sys.stderr, flush=True)
     full = {name: in_full(name) for name in ROWS} if args.full else {}
-    tell(rates, full, machine_class(params.threads, params.precision))
+    tell(rates, full, machine_class(params.threads, params.precision, params.device))
 
 
 def tell(rates: dict[str, list[float]], full: dict[str, dict[str, float]], machine: dict[str, Any]) -> None:
