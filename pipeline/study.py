@@ -29,7 +29,7 @@ def open_study(url: str, name: str, heartbeat_s: int, space: Sweep, params: dict
     Raises:
         UserError: the storage cannot be opened, or the study was begun with other knobs, params or code.
     """
-    storage = _open_storage(url, heartbeat_s)
+    storage = open_storage(url, heartbeat_s)
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", pruner=space.pruner(), load_if_exists=True)
     made_from = {
         "knobs": {knob: each.model_dump() for knob, each in space.knobs.items()},
@@ -55,7 +55,16 @@ def _check_same(name: str, before: dict[str, Any], now: dict[str, Any]) -> None:
             raise UserError(f"study {name}: {what} changed since it was begun: bring it back, or begin another study with --study")
 
 
-def _open_storage(url: str, heartbeat_s: int) -> RDBStorage:
+def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
+    """A database in which a trial whose worker is silent is queued again.
+
+    Args:
+        url: of SQLAlchemy.
+        heartbeat_s: how often a worker says that it is alive; silent for twice as long, it is dead.
+
+    Raises:
+        UserError: no such database, no right, or no driver for it.
+    """
     try:
         shown = make_url(url).render_as_string(hide_password=True)
         patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from clones import restore, sh, small_overrides
 from toy_sweep import SPACE, make_toy, sweep, variables, write_space
 
 from pipeline.errors import UserError
+from pipeline.study import open_storage, open_study
 from pipeline.sweep import check_space
 
 KNOB = "train.learning_rate"
@@ -172,33 +174,39 @@ def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Path) -> None:
     assert "too much for a toy" in table(toy)[0]["problem"]
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_trials_that_cannot_be_compared_are_not(toy: Path) -> None:
     sweep(toy, "--trials", "1")
-    assert "error: study student: the params changed" in sweep(toy, "--trials", "2", "-S", "train.epochs=2", code=1)
-    write_space(toy, **SPACE | {"knobs": {KNOB: {"low": 0.001, "high": 0.1}}})
-    assert "error: study student: the space of the sweep changed" in sweep(toy, "--trials", "2", code=1)
-    write_space(toy, **SPACE)
     (toy / "data.txt").write_text("two\n")
     assert "its prepared rows are not those of other trials" in sweep(toy, "--trials", "2", code=1)
-    (toy / "data.txt").write_text("one\n")
-    script = toy / "stages/train.py"
-    script.write_text(script.read_text() + "# another line\n")
-    assert "error: study student: the code of the stages, or their versions changed" in sweep(toy, "--trials", "2", code=1)
+    with chdir(toy):
+        file, url = Path("configs/sweep.yaml"), "sqlite:///.dvc/tmp/sweeps/student.db"
+        open_study(url, "student", 60, *check_space(file, []))
+        with pytest.raises(UserError, match="study student: the params changed since it was begun"):
+            open_study(url, "student", 60, *check_space(file, ["train.epochs=2"]))
+        write_space(toy, **SPACE | {"knobs": {KNOB: {"low": 0.001, "high": 0.1}}})
+        with pytest.raises(UserError, match="study student: the space of the sweep changed"):
+            open_study(url, "student", 60, *check_space(file, []))
+        write_space(toy, **SPACE)
+        Path("stages/train.py").write_text("# something else\n")
+        with pytest.raises(UserError, match="study student: the code of the stages, or their versions changed"):
+            open_study(url, "student", 60, *check_space(file, []))
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nonsense", "not the URL of a database"),
+        ("nonsense", "--storage: not the URL of a database"),
         ("sqlite:////no/such/folder/sweep.db", "unable to open database file"),
         ("mysql+aiomysql://me:secret@127.0.0.1/sweeps", "install the driver of that database"),
     ],
 )
-def test_a_storage_that_cannot_be_opened_is_one_line_without_its_password(toy: Path, url: str, message: str) -> None:
-    said = sweep(toy, "--storage", url, code=1)
-    assert message in said
-    assert "secret" not in said
-    assert len(said.splitlines()) == 1
+def test_a_storage_that_cannot_be_opened_is_one_line_without_its_password(url: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        open_storage(url, 60)
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_two_workers_teach_real_students(clone: Path, first_run: str) -> None:
