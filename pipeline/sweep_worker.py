@@ -65,6 +65,7 @@ class Worker:
         def on_epoch(epoch: Epoch) -> None:
             trial.report(epoch.accuracy, epoch.epoch)
             if trial.should_prune():
+                print(f"trial {trial.number}: given up after epoch {epoch.epoch} of {epoch.epochs}: {epoch.accuracy:.4f}", flush=True)
                 raise optuna.TrialPruned
 
         overrides = [*self.overrides, *(override(knob, value) for knob, value in values.items())]
@@ -78,7 +79,6 @@ class Worker:
             raise
         except optuna.TrialPruned:
             self.problems.clear()
-            print(f"trial {trial.number}: given up", flush=True)
             raise
         self.problems.clear()
         print(f"trial {trial.number}: validation accuracy {accuracy:.4f}, experiment {name}", flush=True)

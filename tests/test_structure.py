@@ -21,7 +21,7 @@ PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"
 OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
     *("alarm", "check_model", "clone", "comment", "compose", "drift", "failure"),
-    *("reference", "remote", "report", "resolve_lock", "score", "serve", "tables", "verify"),
+    *("reference", "remote", "report", "resolve_lock", "score", "serve", "sweep", "tables", "verify"),
 }
 MODULES = {
     ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
