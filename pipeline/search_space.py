@@ -88,8 +88,10 @@ def look_up(params: dict[str, Any], knob: str) -> Value:
     """
     found: Any = params
     for part in knob.split("."):
-        found = found[part] if isinstance(found, dict) else {}[part]
-    if isinstance(found, dict):
+        if not isinstance(found, dict):
+            raise KeyError(knob)
+        found = found[part]
+    if isinstance(found, dict | list):
         raise KeyError(knob)
     value: Value = found
     return value

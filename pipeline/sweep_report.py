@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.charts import BLUE, GREY, ORANGE, write_table
@@ -85,7 +86,7 @@ def draw_history(trials: list[FrozenTrial], path: Path) -> None:
         last = [trial.intermediate_values[max(trial.intermediate_values)] for trial in given_up]
         axis.plot([trial.number for trial in given_up], last, "x", color=ORANGE, label="given up: accuracy at its last epoch")
     axis.set(xlabel="trial", ylabel="validation accuracy", title=f"{len(done)} trials ran to their end, {len(given_up)} were given up")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
     _save(figure, path)
 

@@ -64,7 +64,7 @@ class Worker:
 
         def on_epoch(epoch: Epoch) -> None:
             trial.report(epoch.accuracy, epoch.epoch)
-            if trial.should_prune():
+            if epoch.epoch < epoch.epochs and trial.should_prune():  # the last has nothing left to save
                 print(f"trial {trial.number}: given up after epoch {epoch.epoch} of {epoch.epochs}: {epoch.accuracy:.4f}", flush=True)
                 raise optuna.TrialPruned
 

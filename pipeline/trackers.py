@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ PROJECT = "tinybert-intents"  # unless WANDB_PROJECT says otherwise
 INIT_TIMEOUT_S = 30.0
 
 
-def check_trackers(report_to: list[str]) -> None:
+def check_trackers(report_to: Sequence[str]) -> None:
     """Refuses before hours of work what cannot be reported to.
 
     Raises:
@@ -40,7 +40,7 @@ def check_trackers(report_to: list[str]) -> None:
 
 
 @contextmanager
-def track(report_to: list[str], config: dict[str, Any], plots: Path) -> Iterator[Callable[[int, float, float], None]]:
+def track(report_to: Sequence[str], config: dict[str, Any], plots: Path) -> Iterator[Callable[[int, float, float], None]]:
     """Yields what takes an epoch's number (1-based), loss and validation accuracy.
 
     When the block ends, the curves are in ``plots``, and drawn. They are the same bytes whoever else is told.

@@ -102,7 +102,7 @@ def test_validation_rows_that_are_trained_on_are_no_judge() -> None:
 
 def test_a_sweep_gives_up_what_is_behind_and_names_an_experiment_that_can_be_applied(toy: Path) -> None:
     write_space(toy, **SPACE | {"prune": True, "full_trials": 1, "full_epochs": 1})
-    said = sweep(toy, "--trials", "4")
+    said = sweep(toy, "--trials", "4", pause_s=1)
     rows = table(toy)
     assert float(rows[0][KNOB]) == yaml.safe_load((toy / "params.yaml").read_text())["train"]["learning_rate"]  # what there is comes first
     states = [row["state"] for row in rows]
