@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 seeds params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report test lint verify banking77 seeds sweep params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -53,6 +53,9 @@ benchmark-inference: install ## text to label, and over HTTP: milliseconds, quer
 	python -m benchmarks.inference $(if $(QUICK),--quick)
 	python -m benchmarks.service $(if $(QUICK),--quick)
 
+sweep: install ## search knobs with Optuna, on validation; the same command goes on (TRIALS=30 in all, SWEEP='-S key=value ..')
+	@python -m pipeline.sweep --trials $(or $(TRIALS),30) $(SWEEP)
+
 seeds: install ## how far seeds move the sample's figures: the noise floor of `make report` (SEEDS=5)
 	python -m pipeline.reference --data sample --seeds $(or $(SEEDS),5)
 
@@ -70,7 +73,7 @@ test-docs: install ## run the notebook in a clone with a run of its own, and com
 	pytest tests/test_tour.py
 
 lock: install ## resolve requirements.lock anew from pyproject.toml, and the part of it that the service needs
-	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
+	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra sweep --extra wandb --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
 	pip-compile --quiet --constraint requirements.lock --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-emit-options --no-header --output-file requirements-serve.lock dockerfiles/serve.in

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 from transformers import BertForSequenceClassification
 
@@ -51,6 +51,16 @@ class TrainParams(Params):
     device: Device
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, description="seed of initial head, order and dropout")
+    report_to: list[Literal["dvclive", "wandb"]] = Field(
+        description="who is told of the epochs: dvclive, which draws the curves, and wandb if wanted; the student does not depend on it"
+    )
+
+    @field_validator("report_to")
+    @classmethod
+    def _has_dvclive(cls, value: list[str]) -> list[str]:
+        if "dvclive" not in value:
+            raise ValueError("dvclive writes the curves, which are outputs of the stage: name it too")
+        return value
 
 
 def examples_of(

@@ -9,18 +9,12 @@ Run     python -m pipeline.train --features data/features --soft-targets data/so
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 
 import numpy as np
-from dvclive.live import Live
 
 from pipeline import artifacts
 from pipeline.calibration import fit_temperature
-from pipeline.charts import draw_curves
 from pipeline.command_line import read_paths
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.features import read_labels, read_queries, read_split
@@ -30,27 +24,7 @@ from pipeline.params import read_params
 from pipeline.recipe import TrainParams, beside_teacher, examples_of, teach_student
 from pipeline.runtime import check_device, fix_runtime, is_main_process, machine_class, resolve_precision
 from pipeline.student import build_student, save_student
-
-
-@contextmanager
-def curves(plots: Path, epochs: int) -> Iterator[Callable[[int, float, float], None]]:
-    """Yields what logs an epoch's number, loss and validation accuracy; when the block ends, the curves are in ``plots``, and drawn."""
-    with tempfile.TemporaryDirectory() as scratch:
-        with Live(scratch, dvcyaml=None, save_dvc_exp=False) as live:
-
-            def log(epoch: int, loss: float, validation_accuracy: float) -> None:
-                live.step = epoch
-                live.log_metric("loss", round(loss, DECIMALS))
-                live.log_metric("validation_accuracy", round(validation_accuracy, DECIMALS))
-                live.make_summary()
-                told = f"training loss {loss:.4f}, validation accuracy {validation_accuracy:.4f}"
-                print(f"student: epoch {epoch} of {epochs}, {told}", flush=True)
-
-            yield log
-        with artifacts.whole_folder(plots) as folder:
-            for curve in sorted((Path(scratch) / "plots" / "metrics").glob("*.tsv")):
-                shutil.copyfile(curve, folder / curve.name)
-            draw_curves(folder)
+from pipeline.trackers import check_trackers, track
 
 
 def calibrate(logits_NC: np.ndarray, labels_N: np.ndarray, fixed: float | None, in_train: bool) -> float:
@@ -76,6 +50,8 @@ def main() -> None:
     )
     params = read_params("train", TrainParams)
     check_device("train.device", params.device)
+    if is_main_process():
+        check_trackers(params.report_to)
     fix_runtime(params.threads, params.seed)
     params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
 
@@ -97,7 +73,8 @@ def main() -> None:
     )
     learner, examples = beside_teacher(model, kept, args.teacher / artifacts.FINETUNED, examples, params)
     print(f"student: {model.num_parameters():,} parameters, {len(buckets)} steps an epoch", flush=True)
-    with curves(args.plots, params.epochs) if is_main_process() else nullcontext(lambda *_: None) as log:
+    told = track(params.report_to, params.model_dump(), args.plots) if is_main_process() else nullcontext(lambda *_: None)
+    with told as log:
         teach_student(model, learner, examples, buckets, validation, validation_labels, log, params)
     if not is_main_process():
         return

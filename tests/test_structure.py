@@ -21,7 +21,7 @@ PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"
 OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
     *("alarm", "card", "check_model", "clone", "comment", "compose", "dependencies", "drift", "failure", "publish"),
-    *("reference", "remote", "report", "resolve_lock", "score", "serve", "site", "tables.__main__", "tour", "verify"),
+    *("reference", "remote", "report", "resolve_lock", "score", "serve", "site", "sweep", "tables.__main__", "tour", "verify"),
 }
 MODULES = {
     ".".join(path.relative_to("pipeline").with_suffix("").parts) for path in Path("pipeline").rglob("*.py") if path.stem != "__init__"
