@@ -140,6 +140,6 @@ def beside_teacher(
     if params.targets == "hard" or not params.hidden_weight:
         return student, examples
     print(f"teacher: hidden states of {len(examples)} texts", flush=True)
-    encoder = load_encoder(teacher).to(torch.device(params.device))
+    encoder = load_encoder(teacher, params.device)
     guided, states = guide(student, encoder, kept, examples.ids, params.hidden_weight, params.precision)
     return guided, Examples(examples.ids, examples.targets, states)

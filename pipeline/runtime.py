@@ -66,13 +66,14 @@ def resolve_precision(asked: str, device: str = "cpu") -> str:
 
 def machine_class(threads: int, precision: str, device: str = "cpu") -> dict[str, str | int]:
     """What the bits of a result depend on beside its inputs: CPU, instruction set, torch build, threads, resolved precision, GPU."""
-    return {
+    told: dict[str, str | int] = {
         "cpu": _cpu(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "threads": threads,
         "precision": precision,
-    } | ({"gpu": torch.cuda.get_device_name()} if device == "cuda" else {})
+    }
+    return told | {"gpu": torch.cuda.get_device_name()} if device == "cuda" else told
 
 
 def _cpu() -> str:

@@ -95,7 +95,9 @@ class BucketTrainer(Trainer):
         """The training batches, in the order of the buckets."""
         loader = DataLoader(self.examples, batch_sampler=self.buckets, collate_fn=self.examples.batch)
         # the buckets know which rows are this process's: accelerate must not share the batches out once more
-        return prepare_data_loader(loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True)
+        device = self.accelerator.device
+        prepared: DataLoader[int] = prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=True)
+        return prepared
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: object = None

@@ -27,6 +27,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import read_params
 from pipeline.recipe import TrainParams
 from pipeline.runtime import check_device, resolve_precision
+from pipeline.tables.levers import tables
 from pipeline.teach import TeachParams
 
 
@@ -90,7 +91,7 @@ def main() -> None:
     carry_out(tasks, work, args.workers)
     told = report.gather(work)
     artifacts.write_json(args.output, told)
-    print(report.tables(told))
+    print(tables(told))
     print(json.dumps({key: told[key] for key in ("machines", "recipes", "final", "shots")}))
 
 

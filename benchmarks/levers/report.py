@@ -16,7 +16,6 @@ from pipeline.independent import TWIN
 from pipeline.metrics import DECIMALS, accuracy
 from pipeline.near_twins import nearest_by_jaccard
 from pipeline.paired import compare, pair
-from pipeline.tables.levers import tables  # noqa: F401 (what the command prints)
 
 SIGNIFICANCE = 0.05
 

@@ -45,8 +45,8 @@ def study_student(study: Study, fold: Fold, recipe: Recipe, params: TrainParams,
     vocabulary = study.data / "data" / "features" / artifacts.TOKENIZER / "vocab.txt"
     student, kept = build_student(params.student, params.dropout, fold.labels, study.teacher(fold), Path(), vocabulary, fold.train.ids)
     examples, buckets = gather(study, fold, recipe, params)
-    learn(student, kept, load_encoder(study.teacher(fold)), examples, buckets, recipe, params, fold.held.ids)
-    student.to(torch.device(params.device))
+    learn(student, kept, load_encoder(study.teacher(fold), params.device), examples, buckets, recipe, params, fold.held.ids)
+    nn.Module.to(student, torch.device(params.device))
     told = judge(study, fold, run_batches(student, fold.held.ids, "fp32")) | {"seconds": round(time.monotonic() - started, 1)}
     if fold.name == "full":
         ours = fold.more.ids[: len(fold.more) // (1 + MORE_COPIES)]
@@ -96,9 +96,7 @@ def learn(
     """Trains the student in place."""
     learner: nn.Module = student
     if params.hidden_weight:
-        learner, states = guide(
-            student, teacher.to(torch.device(params.device)), kept, examples.ids, params.hidden_weight, params.precision
-        )
+        learner, states = guide(student, teacher, kept, examples.ids, params.hidden_weight, params.precision)
         examples = Examples(examples.ids, examples.targets, states)
     if recipe.attention:
         learner = WithAttention(learner, student, teacher, recipe.attention)

@@ -64,9 +64,10 @@ def teach(study: Study, fold: Fold, member: str) -> dict[str, Any]:
     started = time.monotonic()
     think = _fit(study, fold, member, fold.train)
     if member == "finetuned0":
-        _encoder(think).save_pretrained(study.teacher(fold))
+        assert isinstance(think, Thinker)
+        think.model.encoder.save_pretrained(study.teacher(fold))
     opinions = {kind: think(getattr(fold, kind)).astype(np.float16) for kind in TEXTS}
-    np.savez(study.file(fold, member), **opinions)
+    keep(study.file(fold, member), opinions)
     return {"seconds": round(time.monotonic() - started, 1)}
 
 
@@ -80,7 +81,7 @@ def teach_unseen(study: Study, fold: Fold, member: str, part: int) -> dict[str, 
         rows = np.flatnonzero(np.resize(fold.inner_N, len(texts)) == part)
         opinions[kind] = np.zeros((len(texts), len(fold.labels)), dtype=np.float16)
         opinions[kind][rows] = think(take(texts, rows))
-    np.savez(study.file(fold, f"{member}_without{part}"), **opinions)
+    keep(study.file(fold, f"{member}_without{part}"), opinions)
     return {"seconds": round(time.monotonic() - started, 1)}
 
 
@@ -125,6 +126,11 @@ def scored(log_p_NC: np.ndarray, fold: Fold) -> dict[str, Any]:
         "macro_f1": macro_f1(fold.held.labels, predicted_N, len(fold.labels)),
         "predicted": predicted_N.tolist(),
     }
+
+
+def keep(file: Path, opinions: dict[str, np.ndarray]) -> None:
+    """Writes arrays by name."""
+    np.savez(file, allow_pickle=False, **opinions)
 
 
 def product(study: Study, fold: Fold, kind: str, members: tuple[str, ...] = PRODUCT, unseen: bool = False) -> np.ndarray:
@@ -188,8 +194,3 @@ def _fit_soft(encoder: Path, rows: Queries, soft_NC: np.ndarray, params: TeachPa
     with occurring_rows(model.encoder, rows.ids):
         fit(model, model.head, Examples(rows.ids, soft_NC), buckets, soft_loss(1.0), schedule, lambda *_: None)
     return model
-
-
-def _encoder(think: Callable[[Queries], np.ndarray]) -> torch.nn.Module:
-    assert isinstance(think, Thinker)
-    return think.model.encoder
