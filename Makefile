@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report test lint verify banking77 seeds sweep params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report audit test lint verify banking77 seeds sweep params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -33,6 +33,9 @@ repro: install ## run the pipeline on the sample and print the results
 
 report: install ## what the working tree did to the model since main (BASE=another revision), to build/report
 	python -m pipeline.report --base $(or $(BASE),main) --output build/report
+
+audit: install ## what is wrong with the data of the last run, row by row, to build/audit
+	python -m pipeline.audit
 
 test: install ## run the tests
 	pytest
@@ -73,7 +76,7 @@ test-docs: install ## run the notebook in a clone with a run of its own, and com
 	pytest tests/test_tour.py
 
 lock: install ## resolve requirements.lock anew from pyproject.toml, and the part of it that the service needs
-	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra sweep --extra wandb --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
+	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra audit --extra sweep --extra wandb --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
 	pip-compile --quiet --constraint requirements.lock --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-emit-options --no-header --output-file requirements-serve.lock dockerfiles/serve.in

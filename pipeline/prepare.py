@@ -11,6 +11,9 @@ texts excepted; what is mended in the training rows is counted in the metrics:
 - the same text (case and spacing aside) with the same intent again: later rows are dropped (``duplicate``)
 - the same text under two intents: all its rows are dropped (``conflicting``)
 - the same text in the official test split: the training row is dropped (``also_in_test``)
+
+Personal data is counted, and with ``mask_personal_data`` replaced before anything else is compared: two texts that differ in a card number
+alone are then the same text. data/raw is left as it came.
 """
 
 from __future__ import annotations
@@ -23,16 +26,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from pipeline import artifacts
+from pipeline import artifacts, personal_data
+from pipeline.cleaning import REASONS, drop_ambiguous, drop_empty
 from pipeline.command_line import read_paths
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.near_twins import nearest_by_jaccard
+from pipeline.near_twins import TWIN, nearest_by_jaccard, pairs_of_twins
 from pipeline.params import Params, read_params
 from pipeline.rows import Row, read_rows
-from pipeline.text import clean_text
-
-TWIN = 0.8
-MISSING = {"", "nan"}
+from pipeline.words import unknown_share, vocabulary
 
 
 class PrepareParams(Params):
@@ -41,50 +42,10 @@ class PrepareParams(Params):
     test_fraction: float = Field(gt=0, lt=0.5, description="share of rows held out for test, per intent; unused with an official test file")
     validation_fraction: float = Field(gt=0, lt=0.5, description="share of the remaining rows held out for validation, per intent")
     refit: bool = Field(description="let the training split contain the validation rows (once all knobs are chosen)")
+    mask_personal_data: bool = Field(
+        description="write `[card number]` and the like for card numbers, IBANs, mail addresses and phone numbers, in every split"
+    )
     seed: int = Field(ge=0, description="seed of the split")
-
-
-def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:
-    """Cleans texts and intents; drops rows without a text.
-
-    Raises:
-        UserError: a row has a text and no intent.
-    """
-    kept = []
-    for row in (Row(line, clean_text(text), clean_text(intent)) for line, text, intent in rows):
-        if row.text.casefold() in MISSING:
-            continue
-        if row.intent.casefold() in MISSING:
-            raise UserError(f"{source}:{row.line}: the intent is empty: label the row or delete it")
-        kept.append(row)
-    return kept, len(rows) - len(kept)
-
-
-def drop_ambiguous(rows: list[Row], official_test: list[Row]) -> tuple[list[Row], Counter[str]]:
-    """Drops repeated, conflicting and test texts from training rows; see the module's docstring.
-
-    Returns:
-        The kept rows in order, and the number of rows dropped by reason.
-    """
-    intents_of: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        intents_of[row.text.casefold()].add(row.intent)
-    in_test = {row.text.casefold() for row in official_test}
-    kept: list[Row] = []
-    seen: set[str] = set()
-    dropped: Counter[str] = Counter()
-    for row in rows:
-        key = row.text.casefold()
-        if key in in_test:
-            dropped["also_in_test"] += 1
-        elif len(intents_of[key]) > 1:
-            dropped["conflicting"] += 1
-        elif key in seen:
-            dropped["duplicate"] += 1
-        else:
-            kept.append(row)
-        seen.add(key)
-    return kept, dropped
 
 
 def check_intents(train: list[Row], test: list[Row], names: dict[str, str | None]) -> list[str]:
@@ -132,24 +93,42 @@ def hold_out(rows: list[Row], fraction: float, rng: np.random.Generator) -> tupl
 
 
 def describe(splits: dict[str, pa.Table], labels: list[str]) -> dict[str, Any]:
-    """Counts rows, balance, lengths (in words), and near twins of held-out texts in train."""
+    """Counts rows, balance, lengths, words, and near twins inside a split; of held-out texts also those in train, and unknown words."""
     report: dict[str, Any] = {"intents": len(labels)}
+    train = splits["train"]["text"].to_pylist()
+    known = vocabulary(train)
     for split, table in splits.items():
-        per_intent = np.bincount(table["label"].to_numpy(), minlength=len(labels))
-        words = np.array([len(text.split()) for text in table["text"].to_pylist()])
+        texts, classes = table["text"].to_pylist(), table["label"].to_numpy()
+        per_intent = np.bincount(classes, minlength=len(labels))
+        words = np.array([len(text.split()) for text in texts])
         report[split] = {
             "rows": table.num_rows,
             "fewest_per_intent": int(per_intent.min()),
             "most_per_intent": int(per_intent.max()),
             "median_words": float(np.median(words)),
             "most_words": int(words.max()),
+            "different_words": len(vocabulary(texts)),
         }
         if split != "train":
-            nearest, similarity = nearest_by_jaccard(table["text"].to_pylist(), splits["train"]["text"].to_pylist())
-            same = splits["train"]["label"].to_numpy()[nearest] == table["label"].to_numpy()
+            report[split]["unknown_words"] = round(float(np.mean([unknown_share(text, known) for text in texts])), 6)
+            nearest, similarity = nearest_by_jaccard(texts, train)
+            same = splits["train"]["label"].to_numpy()[nearest] == classes
             report[split]["near_twins_in_train_same_intent"] = int(((similarity >= TWIN) & same).sum())
             report[split]["near_twins_in_train_other_intent"] = int(((similarity >= TWIN) & ~same).sum())
+        pairs = [classes[first] == classes[second] for first, second, _ in pairs_of_twins(texts)]
+        report[split]["pairs_of_near_twins_same_intent"] = int(sum(pairs))
+        report[split]["pairs_of_near_twins_other_intent"] = len(pairs) - int(sum(pairs))
     return report
+
+
+def mask_personal_data(rows: list[Row], mask: bool) -> tuple[list[Row], Counter[str]]:
+    """Looks for personal data in rows, and replaces it if asked.
+
+    Returns:
+        The rows, and how many rows have each kind (of ``personal_data.KINDS``).
+    """
+    count = Counter(kind for row in rows for kind in {piece.kind for piece in personal_data.find(row.text)})
+    return [row._replace(text=personal_data.mask(row.text)) for row in rows] if mask else rows, count
 
 
 def _table(rows: list[Row], file: str, labels: list[str]) -> pa.Table:
@@ -171,6 +150,8 @@ def main() -> None:
     names = artifacts.read_json(args.dataset / artifacts.RAW_SOURCE)
     train, empty_train = drop_empty(read_rows(args.dataset / artifacts.RAW_TRAIN), names["train"])
     test, empty_test = drop_empty(read_rows(args.dataset / artifacts.RAW_TEST), names["test"]) if names["test"] else ([], 0)
+    train, personal_train = mask_personal_data(train, params.mask_personal_data)
+    test, personal_test = mask_personal_data(test, params.mask_personal_data)
     train, dropped = drop_ambiguous(train, test)
     labels = check_intents(train, test, names)
 
@@ -188,13 +169,16 @@ def main() -> None:
         for split, table in splits.items():
             pq.write_table(table, folder / artifacts.split_table(split))
         artifacts.write_json(folder / artifacts.LABELS, labels)
-    reasons = ("duplicate", "conflicting", "also_in_test")
-    counts = {"empty": empty_train, "empty_in_test": empty_test, **{reason: dropped[reason] for reason in reasons}}
-    report = describe(splits, labels) | {"dropped": counts}
+    counts = {"empty": empty_train, "empty_in_test": empty_test, **{reason: dropped[reason] for reason in REASONS}}
+    personal = {kind: personal_train[kind] + personal_test[kind] for kind in personal_data.KINDS}
+    report = describe(splits, labels) | {"dropped": counts, "personal_data": {"masked": params.mask_personal_data} | personal}
     artifacts.write_json(args.metrics, report)
     print(f"{len(labels)} intents; " + ", ".join(f"{split} {table.num_rows}" for split, table in splits.items()), flush=True)
     if sum(counts.values()):
         print("dropped: " + ", ".join(f"{count} {reason}" for reason, count in counts.items() if count), flush=True)
+    if sum(personal.values()):
+        fate = "masked" if params.mask_personal_data else "not masked: see prepare.mask_personal_data"
+        print(f"rows with personal data ({fate}): " + ", ".join(f"{count} {kind}" for kind, count in personal.items() if count), flush=True)
 
 
 if __name__ == "__main__":

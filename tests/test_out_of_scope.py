@@ -4,9 +4,10 @@ import csv
 from collections import Counter
 from pathlib import Path
 
+from pipeline.cleaning import drop_empty
 from pipeline.near_twins import nearest_by_jaccard
-from pipeline.prepare import clean_text, drop_empty
 from pipeline.sources import read_csv
+from pipeline.text import clean_text
 
 FILE = Path("data/sample/out_of_scope.csv")
 ROWS = read_csv(FILE, "text", "kind")

@@ -20,8 +20,8 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from services import Service, serve
 from small_models import texts
 
+from pipeline.cleaning import drop_empty
 from pipeline.fetch import FetchParams, bring_dataset
-from pipeline.prepare import drop_empty
 from pipeline.rows import read_rows, write_rows
 from pipeline.serving.classifier import Classifier
 from pipeline.sources import read_csv

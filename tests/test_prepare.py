@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pipeline.cleaning import drop_ambiguous, drop_empty
 from pipeline.errors import UserError
-from pipeline.prepare import check_intents, clean_text, drop_ambiguous, drop_empty, hold_out
+from pipeline.prepare import check_intents, hold_out
 from pipeline.rows import Row, write_rows
+from pipeline.text import clean_text
 
 NAMES: dict[str, str | None] = {"train": "mine.csv", "test": "test.csv"}
 
@@ -31,7 +33,7 @@ def prepare(folder: Path, train: list[Row], test: list[Row] | None = None, code:
     if test is not None:
         write_rows(raw / "test.csv", test)
     (raw / "source.json").write_text(json.dumps({"train": "mine.csv", "test": "test.csv" if test is not None else None}))
-    section = {"test_fraction": 0.2, "validation_fraction": 0.1, "refit": False, "seed": 1} | params
+    section = {"test_fraction": 0.2, "validation_fraction": 0.1, "refit": False, "mask_personal_data": False, "seed": 1} | params
     (folder / "params.yaml").write_text(yaml.safe_dump({"prepare": section}))
     command = [sys.executable, "-m", "pipeline.prepare", "--dataset", "raw", "--prepared", "prepared", "--metrics", "data.json"]
     done = subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(Path.cwd())}, capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ from pipeline.params import Params
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
-    *("alarm", "card", "check_model", "clone", "comment", "compose", "dependencies", "drift", "failure", "publish"),
+    *("alarm", "audit", "card", "check_model", "clone", "comment", "compose", "dependencies", "drift", "failure", "publish"),
     *("reference", "remote", "report", "resolve_lock", "score", "serve", "site", "sweep", "tables.__main__", "tour", "verify"),
 }
 MODULES = {

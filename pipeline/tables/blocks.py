@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.auditing.table import audit
 from pipeline.errors import UserError
 from pipeline.packages import complete
 from pipeline.provenance import fetched
@@ -21,6 +22,7 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
 MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
+    "audit": audit,
     "best": best,
     "drift": drift,
     "export": export,

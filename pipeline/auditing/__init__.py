@@ -1,0 +1,1 @@
+"""What `python -m pipeline.audit` looks for, and how it tells."""

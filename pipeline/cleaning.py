@@ -1,0 +1,73 @@
+"""Which rows can teach nothing, or teach twice, or teach what is tested: what `prepare` drops and the audit names."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from pipeline.errors import UserError
+from pipeline.rows import Row
+from pipeline.text import clean_text
+
+MISSING = {"", "nan"}
+REASONS = ("duplicate", "conflicting", "also_in_test")  # why a row with a text is dropped
+
+
+def is_empty(row: Row) -> bool:
+    """Whether a cleaned row has no text."""
+    return row.text.casefold() in MISSING
+
+
+def clean(row: Row) -> Row:
+    """The row with text and intent as they are written before they are used."""
+    return Row(row.line, clean_text(row.text), clean_text(row.intent))
+
+
+def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:
+    """Cleans texts and intents; drops rows without a text.
+
+    Raises:
+        UserError: a row has a text and no intent.
+    """
+    kept = []
+    for row in map(clean, rows):
+        if is_empty(row):
+            continue
+        if row.intent.casefold() in MISSING:
+            raise UserError(f"{source}:{row.line}: the intent is empty: label the row or delete it")
+        kept.append(row)
+    return kept, len(rows) - len(kept)
+
+
+def reasons_to_drop(rows: list[Row], official_test: list[Row]) -> list[str | None]:
+    """Judges each training row: one of ``REASONS``, or None to keep it.
+
+    Texts are the same when nothing but case tells them apart. Of rows with the same text and intent the first is kept; of rows with
+    the same text under two intents none, since nobody knows which is right.
+    """
+    intents_of: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        intents_of[row.text.casefold()].add(row.intent)
+    in_test = {row.text.casefold() for row in official_test}
+    reasons: list[str | None] = []
+    seen: set[str] = set()
+    for row in rows:
+        key = row.text.casefold()
+        if key in in_test:
+            reasons.append("also_in_test")
+        elif len(intents_of[key]) > 1:
+            reasons.append("conflicting")
+        else:
+            reasons.append("duplicate" if key in seen else None)
+        seen.add(key)
+    return reasons
+
+
+def drop_ambiguous(rows: list[Row], official_test: list[Row]) -> tuple[list[Row], Counter[str]]:
+    """Drops repeated, conflicting and test texts from training rows.
+
+    Returns:
+        The kept rows in order, and the number of rows dropped by reason.
+    """
+    reasons = reasons_to_drop(rows, official_test)
+    kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    return kept, Counter(reason for reason in reasons if reason is not None)
