@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report audit test lint verify banking77 seeds params docs lock serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report audit test lint verify banking77 seeds sweep params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -56,20 +56,44 @@ benchmark-inference: install ## text to label, and over HTTP: milliseconds, quer
 	python -m benchmarks.inference $(if $(QUICK),--quick)
 	python -m benchmarks.service $(if $(QUICK),--quick)
 
+sweep: install ## search knobs with Optuna, on validation; the same command goes on (TRIALS=30 in all, SWEEP='-S key=value ..')
+	@python -m pipeline.sweep --trials $(or $(TRIALS),30) $(SWEEP)
+
 seeds: install ## how far seeds move the sample's figures: the noise floor of `make report` (SEEDS=5)
 	python -m pipeline.reference --data sample --seeds $(or $(SEEDS),5)
 
 params: install ## compose params.yaml from configs/
 	python -m pipeline.compose
 
-docs: install ## regenerate the tables in the documents
+docs: install ## regenerate the tables in the documents, then build them as a site to build/site; a broken link fails
 	python -m pipeline.tables --write
+	python -m pipeline.site
+
+tour: install ## run the notebook docs/tour.ipynb on the model of the last run, and keep its outputs
+	python -m pipeline.tour
+
+test-docs: install ## run the notebook in a clone with a run of its own, and compare the outputs that are kept
+	pytest tests/test_tour.py
 
 lock: install ## resolve requirements.lock anew from pyproject.toml, and the part of it that the service needs
-	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra audit --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
+	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra audit --extra sweep --extra wandb --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
 	pip-compile --quiet --constraint requirements.lock --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-emit-options --no-header --output-file requirements-serve.lock dockerfiles/serve.in
+
+# Without hashes, since torch has none in the lock; --disable-pip: all versions are exact, so nothing is installed to look at it.
+audit-dependencies: install ## known vulnerabilities in what is locked (asks osv.dev; OSV_URL=another)
+	@mkdir -p build
+	@{ sed -n 's/^\([^ ]*==[^ ]*\) .*/\1/p' requirements.lock; echo "$(TORCH)"; } > build/pins.txt
+	pip-audit --progress-spinner off --disable-pip --no-deps --strict --vulnerability-service osv $(if $(OSV_URL),--osv-url $(OSV_URL)) \
+	  --requirement build/pins.txt
+
+sbom: install ## what is locked, as CycloneDX with hashes: build/sbom.json
+	@mkdir -p build
+	cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file build/sbom.json requirements.lock
+
+publish: install ## checkpoint and model card to the hub: shows what it would do (REPO=user/name PUSH=1 does it; ONNX=1: graphs too)
+	@python -m pipeline.publish $(if $(REPO),--repo $(REPO)) $(if $(PUSH),--push) $(if $(ONNX),--onnx) $(if $(PUBLIC),--public)
 
 serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
 	@python -m pipeline.serve --model models/onnx --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),8080)
@@ -102,4 +126,4 @@ resolve-lock: install ## after a merge with conflicts: make anew what the pipeli
 	@python -m pipeline.resolve_lock
 
 clean: ## remove what can be made again (not .venv, not the DVC cache)
-	rm -rf build dvc_plots .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build .cache dvc_plots .mypy_cache .pytest_cache .ruff_cache

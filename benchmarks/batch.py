@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -24,12 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.processes import run_measured
 from benchmarks.spread import spread
-from pipeline.drift import read_prepared
+from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.prepared import read_texts
+from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
-from pipeline.table_files import write_tables
-from pipeline.tables import markdown
 
 ROWS_A_TABLE = 10_000
 
@@ -52,16 +51,12 @@ def run(source: Path, target: Path, model: Path, workers: int, ray: bool) -> tup
         UserError: it failed, or rows are not those of the input.
     """
     command = [sys.executable, "-m", "pipeline.score", str(source), str(target), "--model", str(model), "--workers", str(workers)]
-    started = time.perf_counter()
-    process = subprocess.Popen([*command, *(["--ray"] if ray else [])], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise UserError(f"{source}: scoring it ended with exit code {process.returncode}")
+    done = run_measured([*command, *(["--ray"] if ray else [])], subprocess.DEVNULL)
+    if done.code:
+        raise UserError(f"{source}: scoring it ended with exit code {done.code}")
     if pq.read_table(target, columns=["id"])["id"] != pq.read_table(source, columns=["id"])["id"]:
         raise UserError(f"{target}: its rows are not those of {source}")
-    return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
+    return done.seconds, done.peak_mib
 
 
 def main() -> None:
@@ -76,7 +71,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one repetition over 1,000 and 2,000 rows: does it run?")
     args = parser.parse_args()
     sizes, repetitions = ([1_000, 2_000], 1) if args.quick else (args.rows, args.repetitions)
-    texts = read_prepared(args.data, "test")
+    texts = read_texts(args.data, "test")
     cases = [(rows, workers) for rows in sizes for workers in args.workers]
     rate_RK, peak_RK = np.empty((repetitions, len(cases))), np.empty((repetitions, len(cases)))
     with tempfile.TemporaryDirectory() as scratch:
@@ -88,8 +83,8 @@ def main() -> None:
                 seconds, peak_RK[repetition, k] = run(Path(scratch) / f"{rows}.parquet", target, args.model, workers, args.ray)
                 rate_RK[repetition, k] = rows / seconds
                 target.unlink()
-    table = [[f"{rows:,}", str(workers), spread(rate_RK[:, k]), spread(peak_RK[:, k])] for k, (rows, workers) in enumerate(cases)]
-    print(markdown(["rows", "workers", "rows/s", "MiB, largest process"], table))
+    cells = [[f"{rows:,}", str(workers), spread(rate_RK[:, k]), spread(peak_RK[:, k])] for k, (rows, workers) in enumerate(cases)]
+    print(table(["rows", "workers", "rows/s", "MiB, largest process"], cells))
     figures = [
         {
             "rows": rows,

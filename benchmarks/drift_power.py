@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 
 from pipeline import artifacts
-from pipeline.drift import describe, read_prepared
+from pipeline.drifting.profiles import Profile, describe
+from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.prepared import read_texts
 from pipeline.serving.classifier import Classifier
-from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare
-from pipeline.tables import DRIFT, drift
+from pipeline.tables.drift import DRIFT, drift
+from pipeline.tables.sample import OUT_OF_SCOPE
 from pipeline.words import vocabulary
 
-OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
 QUERIES, SHARES = (50, 100, 200, 300), (0.1, 0.2, 0.4)
 CAUSES = ("intents", "typing errors", "out of scope")
 INTENTS_MORE = 5  # that the replaced queries are of
@@ -86,7 +87,7 @@ def alarm_rates(pools: dict[str, Profile], classes: int, draws: int) -> list[dic
     """Share of draws with an alarm, by cause, share replaced and number of queries; and by check at the largest number."""
     sizes = [queries for queries in QUERIES if queries <= len(pools["test"].words) // 2]
     cases: list[tuple[str | None, float, bool]] = [(None, 0.0, False)]
-    cases += [(cause, share, False) for cause in CAUSES if cause in pools or cause == "intents" for share in SHARES]
+    cases += [(cause, share, False) for cause in CAUSES for share in SHARES]
     cases.append((None, 0.0, True))
     rows = []
     for cause, share, learnt in cases:
@@ -102,7 +103,7 @@ def alarm_rates(pools: dict[str, Profile], classes: int, draws: int) -> list[dic
 
 def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[str, Profile]:
     """What is compared of every query that may be drawn, so that each is answered once."""
-    train, test = read_prepared(data, "train"), read_prepared(data, "test")
+    train, test = read_texts(data, "train"), read_texts(data, "test")
     if not out_of_scope.exists():
         raise UserError(f"{out_of_scope}: no such file: run in the root of the repository")
     with out_of_scope.open(encoding="utf-8", newline="") as handle:

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import transformers
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline, make_union
@@ -33,11 +32,12 @@ from tokenizers import Tokenizer
 
 from benchmarks.spread import spread
 from pipeline import artifacts
-from pipeline.errors import UserError, exit_with_one_line
+from pipeline.errors import exit_with_one_line
 from pipeline.onnx_session import BATCH_SIZE
+from pipeline.prepared import read_labelled
+from pipeline.reporting.markdown import table
 from pipeline.runtime import fix_runtime, machine_class
 from pipeline.serving.classifier import Classifier
-from pipeline.tables import markdown
 
 GRAPHS = ("int8", "fp32")
 PIPELINE, SVM, TOKENIZER = "transformers.pipeline", "TF-IDF + LinearSVC", "tokenizer alone"
@@ -57,16 +57,6 @@ def hold_to_one_core() -> None:
     fix_runtime(threads=1, seed=0)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-
-def read_split(folder: Path, split: str) -> tuple[list[str], list[str]]:
-    """Texts and names of labels of a prepared split."""
-    path = folder / artifacts.split_table(split)
-    if not path.exists():
-        raise UserError(f"{path}: no such file: run `dvc repro prepare`, or `dvc pull`")
-    table = pq.read_table(path, columns=["text", "label"])
-    names = artifacts.read_json(folder / artifacts.LABELS)
-    return table["text"].to_pylist(), [names[i] for i in table["label"].to_pylist()]
 
 
 def our_rival(model: Path, graph: str, scratch: Path) -> Rival:
@@ -144,7 +134,7 @@ def report(rivals: list[Rival], taken_RVN: np.ndarray, rates_RV: np.ndarray, sai
         right = "" if rival.name == TOKENIZER else f"{100 * agreement(said[rival.name], labels):.1f}"
         times = [spread(p50_RV[:, v], 3), spread(p99_RV[:, v], 2), spread(base_R / p50_RV[:, v], 1), spread(rates_RV[:, v], 0)]
         rows.append([rival.name, *times, right])
-    return markdown(["text to label", "p50, ms", "p99, ms", f"times {PIPELINE} (p50)", "bulk, queries/s", "accuracy, %"], rows)
+    return table(["text to label", "p50, ms", "p99, ms", f"times {PIPELINE} (p50)", "bulk, queries/s", "accuracy, %"], rows)
 
 
 def agreement(some: list[str], others: list[str]) -> float:
@@ -192,14 +182,14 @@ def main() -> None:
     """Loads the rivals, lets them run by turns, prints."""
     args = read_arguments()
     hold_to_one_core()
-    texts, labels = read_split(args.data, "test")
+    texts, labels = read_labelled(args.data, "test")
     repetitions = args.repetitions
     if args.quick:
         repetitions, texts, labels = 2, texts[:50], labels[:50]
     served = Classifier.load(args.model).manifest.graph
     with tempfile.TemporaryDirectory() as scratch:
         ours = [our_rival(args.model, graph, Path(scratch)) for graph in GRAPHS]
-        rivals = [*ours, tokenizer_alone(args.model), pipeline_rival(args.checkpoint), svm_rival(*read_split(args.data, "train"))]
+        rivals = [*ours, tokenizer_alone(args.model), pipeline_rival(args.checkpoint), svm_rival(*read_labelled(args.data, "train"))]
         time_latency(rivals, texts[:WARM_UP], 1)
         taken_RVN = time_latency(rivals, texts, repetitions)
         rates_RV, said = time_bulk(rivals, texts, repetitions)

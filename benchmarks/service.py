@@ -3,7 +3,7 @@
 Run     python -m benchmarks.service [--quick] [--model models/onnx] [--data data/prepared]
 
 The service is a process of its own, held to one core where there are more; this process asks it over kept-alive connections from another.
-First one request at a time, by turns with the classifier in this process (its bare session): the difference is the overhead. Then as many
+First one request at a time, by turns with the bare classifier in this process: the difference is the overhead. Then as many
 connections as each step says, each with its next request as soon as it has an answer: saturation is the step with the most answers a
 second. A request is one query of the test split. A figure is the median over repetitions; beside it the lowest and the highest.
 
@@ -30,11 +30,11 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.spread import spread
-from pipeline.drift import read_prepared
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.prepared import read_texts
+from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
 from pipeline.serving.classifier import Classifier
-from pipeline.tables import markdown
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32)
 PATIENCE_S = 120
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="a step")
     parser.add_argument("--quick", action="store_true", help="two short repetitions of two steps: does it run?")
     args = parser.parse_args()
-    texts = read_prepared(args.data, "test")
+    texts = read_texts(args.data, "test")
     classifier = Classifier.load(args.model)
     repetitions, seconds, steps = (2, 0.3, CONNECTIONS[:2]) if args.quick else (args.repetitions, args.seconds, CONNECTIONS)
     texts = texts[:50] if args.quick else texts
@@ -164,7 +164,7 @@ def main() -> None:
         [str(step), spread(rate_RS[:, s], 0), spread(p50_RS[:, s], 2), spread(p99_RS[:, s], 2), str(refused_S[s])]
         for s, step in enumerate(steps)
     ]
-    print(markdown(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows))
+    print(table(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows))
     most = int(np.median(rate_RS, axis=0).argmax())
     http_R, bare_R = np.median(alone_R2N, axis=2).T
     result = {

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +34,7 @@ from sklearn.svm import LinearSVC
 from torch import nn
 from transformers import BertForSequenceClassification
 
+from benchmarks.processes import run_measured
 from pipeline import artifacts
 from pipeline.batching import LengthBuckets
 from pipeline.errors import UserError, exit_with_one_line
@@ -43,10 +42,10 @@ from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
 from pipeline.metrics import accuracy
 from pipeline.params import read_params
+from pipeline.recipe import TrainParams, beside_teacher
+from pipeline.reporting.markdown import table
 from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import build_student
-from pipeline.tables import markdown
-from pipeline.train import TrainParams, beside_teacher
 from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
 
 FEATURES, TEACHER, SOFT = Path("data/features"), Path("models/teacher"), Path("data/soft_targets")
@@ -91,6 +90,7 @@ def schedule(params: TrainParams, epochs: int, precision: str) -> Schedule:
         warmup_fraction=params.warmup_fraction,
         weight_decay=params.weight_decay,
         precision=precision,
+        device=params.device,
         seed=params.seed,
     )
 
@@ -163,16 +163,14 @@ def in_full(contender: str) -> dict[str, float]:
         commands = [[sys.executable, "-m", "benchmarks.training", "--contender", contender, "--result", f"{scratch}/result.json"]]
         if contender == "distilled":
             commands = [stage_command("teach", scratch), stage_command("train", scratch)]
-        seconds, peak_kib = 0.0, 0
+        seconds, peak_mib = 0.0, 0.0
         for command in commands:
-            started = time.perf_counter()
-            process = subprocess.Popen(command, stdout=sys.stderr)
-            _, status, usage = os.wait4(process.pid, 0)
-            if status:
+            done = run_measured(command, sys.stderr)
+            if done.code:
                 raise UserError(f"{' '.join(command)}: failed: run `dvc repro` first")
-            seconds, peak_kib = seconds + time.perf_counter() - started, max(peak_kib, usage.ru_maxrss)
+            seconds, peak_mib = seconds + done.seconds, max(peak_mib, done.peak_mib)
         told = artifacts.read_json(Path(scratch) / "result.json")
-        return {"seconds": round(seconds, 1), "validation_accuracy": told["validation_accuracy"], "peak_rss_mib": peak_kib // 1024}
+        return {"seconds": round(seconds, 1), "validation_accuracy": told["validation_accuracy"], "peak_rss_mib": int(peak_mib)}
 
 
 def stage_command(stage: str, scratch: str) -> list[str]:
@@ -194,7 +192,7 @@ def main() -> None:
     if not (SOFT / artifacts.SOFT_TRAIN).exists():
         raise UserError(f"{SOFT}: not there: run `dvc repro` first")
     params = read_params("train", TrainParams)
-    params = params.model_copy(update={"precision": resolve_precision(params.precision)})
+    params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
     fix_runtime(params.threads, params.seed)
     if args.contender:
         artifacts.write_json(args.result, {"validation_accuracy": train_fully(args.contender, params)})
@@ -206,7 +204,7 @@ def main() -> None:
             rates[name].append(run())
             print(f"repetition {repetition + 1}: {name}: {rates[name][-1]:.1f} queries/s", file=sys.stderr, flush=True)
     full = {name: in_full(name) for name in ROWS} if args.full else {}
-    tell(rates, full, machine_class(params.threads, params.precision))
+    tell(rates, full, machine_class(params.threads, params.precision, params.device))
 
 
 def tell(rates: dict[str, list[float]], full: dict[str, dict[str, float]], machine: dict[str, Any]) -> None:
@@ -223,7 +221,7 @@ def tell(rates: dict[str, list[float]], full: dict[str, dict[str, float]], machi
             ]
         )
     header = ["", "queries/s, median", "range", *(["seconds in all", "validation accuracy, %", "peak MiB"] if full else [])]
-    print(markdown(header, rows))
+    print(table(header, rows))
     ratios = [ours / theirs for ours, theirs in zip(rates["distilled"], rates["ordinary"], strict=True)]
     report = {
         "speedup_vs_padded_trainer": round(statistics.median(ratios), 2),

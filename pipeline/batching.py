@@ -22,13 +22,22 @@ class LengthBuckets(Sampler[list[int]]):
         rows_of_epoch: the rows an epoch consists of, always as many, given a generator seeded by seed and epoch.
         batch_size: rows a batch.
         seed: together with the epoch it decides the order.
+        share: which of how many processes asks; each gets its rows of every batch, so that together they take the steps of one.
     """
 
-    def __init__(self, lengths: np.ndarray, rows_of_epoch: Callable[[np.random.Generator], np.ndarray], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        rows_of_epoch: Callable[[np.random.Generator], np.ndarray],
+        batch_size: int,
+        seed: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self.lengths = lengths
         self.rows_of_epoch = rows_of_epoch
         self.batch_size = batch_size
         self.seed = seed
+        self.rank, self.processes = share
         self.epoch = 0
         self._rows = len(rows_of_epoch(np.random.default_rng(seed)))
 
@@ -43,8 +52,9 @@ class LengthBuckets(Sampler[list[int]]):
         rng = np.random.default_rng((self.seed, self.epoch))
         rows = rng.permutation(self.rows_of_epoch(rng))
         rows = rows[np.argsort(self.lengths[rows], kind="stable")]
-        for batch in rng.permutation(len(self)):
-            yield rows[batch * self.batch_size : (batch + 1) * self.batch_size].tolist()
+        for number in rng.permutation(len(self)):
+            batch = rows[number * self.batch_size : (number + 1) * self.batch_size]
+            yield batch[self.rank % len(batch) :: self.processes].tolist()  # in a batch with fewer rows than processes some are shown twice
 
     def padding_waste(self) -> float:
         """Share of the padded tokens of an epoch that are padding."""
@@ -52,7 +62,7 @@ class LengthBuckets(Sampler[list[int]]):
         return 1 - float(sum(batch.sum() for batch in lengths) / sum(batch.max() * len(batch) for batch in lengths))
 
 
-def pad(ids: Ids) -> dict[str, torch.Tensor]:
+def pad(ids: Ids, device: torch.device | None = None) -> dict[str, torch.Tensor]:
     """Pads id arrays with 0 (the [PAD] of every BERT vocabulary).
 
     Returns:
@@ -64,7 +74,7 @@ def pad(ids: Ids) -> dict[str, torch.Tensor]:
     for row, tokens in enumerate(ids):
         input_ids_BT[row, : len(tokens)] = tokens
         mask_BT[row, : len(tokens)] = 1
-    return {"input_ids": torch.from_numpy(input_ids_BT), "attention_mask": torch.from_numpy(mask_BT)}
+    return {"input_ids": torch.from_numpy(input_ids_BT).to(device), "attention_mask": torch.from_numpy(mask_BT).to(device)}
 
 
 def by_length(ids: Ids, batch_size: int) -> Iterator[np.ndarray]:

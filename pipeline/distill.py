@@ -31,7 +31,7 @@ class HiddenStates:
     query the file has 2.5 GB.
 
     Args:
-        encoder: the teacher, on the CPU.
+        encoder: the teacher.
         layers: which of its layers (1-based).
         ids: word-piece ids of the texts.
         precision: of the forward pass, ``bf16`` (autocast) or ``fp32``.
@@ -44,19 +44,23 @@ class HiddenStates:
         self.shape = (len(layers), encoder.config.hidden_size)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
         weakref.finalize(self, self._file.close)
-        self._starts = np.concatenate([[0], np.cumsum([len(tokens) for tokens in ids])])
+        self._places = np.zeros((len(ids), 2), dtype=np.int64)  # of a text: its first token in the file, and the one after its last
         moments_2L = np.zeros((2, len(layers)))
+        tokens, device = 0, encoder.device
         encoder.eval()
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             for batch in by_length(ids, BATCH_SIZE):
-                hidden = encoder(**pad([ids[row] for row in batch]), output_hidden_states=True).hidden_states
-                states_BTLH = torch.stack([hidden[layer].float() for layer in layers], dim=2).numpy()
-                for row, states_TLH in zip(batch, states_BTLH, strict=True):
-                    told_TLH = states_TLH[: len(ids[row])]
-                    moments_2L += told_TLH.mean(axis=2).sum(axis=0), np.square(told_TLH).mean(axis=2).sum(axis=0)
-                    self._write(row, told_TLH.astype(np.float16))
+                inputs = pad([ids[row] for row in batch], device)
+                hidden = encoder(**inputs, output_hidden_states=True).hidden_states
+                states_BTLH = torch.stack([hidden[layer].float() for layer in layers], dim=2)
+                states_NLH = states_BTLH[inputs["attention_mask"].bool()]  # token after token, without padding
+                moments_2L += torch.stack([states_NLH.mean(dim=2).sum(dim=0), states_NLH.square().mean(dim=2).sum(dim=0)]).cpu().numpy()
+                self._file.write(states_NLH.half().cpu().numpy().tobytes())
+                ends = tokens + np.cumsum([len(ids[row]) for row in batch])
+                self._places[batch] = np.stack([np.concatenate([[tokens], ends[:-1]]), ends], axis=1)
+                tokens = int(ends[-1])
         self._file.flush()
-        mean_L, mean_square_L = moments_2L / self._starts[-1]
+        mean_L, mean_square_L = moments_2L / tokens
         self.variance_L: list[float] = (mean_square_L - np.square(mean_L)).tolist()
 
     def read(self, rows: Sequence[int]) -> torch.Tensor:
@@ -65,17 +69,9 @@ class HiddenStates:
         return torch.frombuffer(bytearray(told), dtype=torch.float16).view(-1, *self.shape)
 
     def _read(self, row: int) -> bytes:
-        start, end = self._place(row), self._place(row + 1)
-        return os.pread(self._file.fileno(), end - start, start)
-
-    def _write(self, row: int, states_TLH: np.ndarray) -> None:
-        self._file.seek(self._place(row))
-        self._file.write(states_TLH.tobytes())
-
-    def _place(self, row: int) -> int:
-        """Where a text begins in the file, in bytes."""
         layers, hidden = self.shape
-        return int(self._starts[row]) * layers * hidden * np.dtype(np.float16).itemsize
+        start, end = (self._places[row] * layers * hidden * np.dtype(np.float16).itemsize).tolist()
+        return os.pread(self._file.fileno(), end - start, start)
 
 
 class GuidedStudent(nn.Module):

@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipeline import artifacts
-from pipeline.drift_report import draw, summarize, write_page
+from pipeline.bulk.records import PART_ROWS, read_parts
+from pipeline.drifting.page import draw, summarize, write_page
+from pipeline.drifting.profiles import Profile, describe, shares
+from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.records import FORMATS, read_parts
-from pipeline.serving.classifier import Answer, Classifier
-from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Profile, compare
-from pipeline.words import unknown_share, vocabulary, words
+from pipeline.prepared import read_texts
+from pipeline.serving.classifier import Classifier
+from pipeline.words import vocabulary, words
 
 ERROR = 2
 FEWEST = 50  # fewer queries show only a change that nobody needs a test for
-PART_ROWS = 8192
 
 
 def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], int, int]:
@@ -41,8 +41,6 @@ def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], 
     Raises:
         UserError: the file cannot be used, or holds too few texts.
     """
-    if path.suffix not in FORMATS:
-        raise UserError(f"{path}: its name ends in none of {', '.join(FORMATS)}: rename it")
     texts: list[str] = []
     rows = 0
     for part in read_parts(path, column, PART_ROWS):
@@ -54,37 +52,6 @@ def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], 
     if len(texts) > most:
         texts = [texts[i] for i in np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))]
     return texts, rows, missing
-
-
-def read_prepared(folder: Path, split: str) -> list[str]:
-    """The texts of a split.
-
-    Raises:
-        UserError: there is no such table.
-    """
-    path = folder / artifacts.split_table(split)
-    if not path.exists():
-        raise UserError(f"{path}: no such file: run `dvc repro prepare`, or `dvc pull`")
-    texts: list[str] = pq.read_table(path, columns=["text"])["text"].to_pylist()
-    return texts
-
-
-def describe(texts: list[str], answers: list[Answer], known: frozenset[str], labels: tuple[str, ...]) -> Profile:
-    """What is compared of queries."""
-    index = {label: i for i, label in enumerate(labels)}
-    return Profile(
-        words=np.array([len(words(text)) for text in texts]),
-        unknown=np.array([unknown_share(text, known) for text in texts]),
-        confidence=np.array([answer.confidence for answer in answers]),
-        intents=np.array([index[answer.label] for answer in answers]),
-    )
-
-
-def shares(reference: Profile, new: Profile, labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The share of each predicted intent before and now, largest change first."""
-    before, now = (np.bincount(profile.intents, minlength=len(labels)) / len(profile.intents) for profile in (reference, new))
-    order = np.argsort(-np.abs(now - before), kind="stable")
-    return [{"intent": labels[i], "reference": round(float(before[i]), 6), "new": round(float(now[i]), 6)} for i in order]
 
 
 def write_report(folder: Path, report: dict[str, Any], reference: Profile, new: Profile) -> None:
@@ -116,7 +83,7 @@ def main() -> None:
     """Reads, answers, compares, writes the report; exits with 1 if there is a drift."""
     args = read_arguments()
     classifier = Classifier.load(args.model)
-    train, held_out = read_prepared(args.data, "train"), read_prepared(args.data, "test")
+    train, held_out = read_texts(args.data, "train"), read_texts(args.data, "test")
     texts, rows, missing = read_new(args.input, args.text_column, args.most, args.seed)
     known = vocabulary(train)
     before, now = (classifier.answer(some, top_k=1) for some in (held_out, texts))

@@ -114,7 +114,7 @@ def write_risk_coverage(
 
 def read_out_of_scope(path: Path, tokenizer_file: Path) -> tuple[list[np.ndarray], list[str]]:
     """Word-piece ids and kinds of texts that belong to no intent."""
-    rows = read_csv(path, "text", "kind")
+    rows = read_csv(path, "text", "kind", remedy="evaluate.out_of_scope must have the columns text and kind")
     encodings = Tokenizer.from_file(str(tokenizer_file)).encode_batch([row.text for row in rows])
     return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings], [row.intent for row in rows]
 

@@ -14,7 +14,7 @@ BATCH_SIZE = 128
 
 
 def run_batches(model: nn.Module, ids: Ids, precision: str, output: Callable[..., torch.Tensor] | None = None) -> np.ndarray:
-    """Computes an output of a model for every query, in evaluation mode and without gradients.
+    """Computes an output of a model for every query, on the device where it lies, in evaluation mode and without gradients.
 
     Args:
         model: takes ``input_ids`` and ``attention_mask``.
@@ -29,9 +29,10 @@ def run_batches(model: nn.Module, ids: Ids, precision: str, output: Callable[...
     was_training = model.training
     model.eval()
     rows: list[np.ndarray | None] = [None] * len(ids)
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+    device = next(model.parameters()).device
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         for batch in by_length(ids, BATCH_SIZE):
-            values = call(**pad([ids[i] for i in batch])).float().numpy()
+            values = call(**pad([ids[i] for i in batch], device)).float().cpu().numpy()
             for i, value in zip(batch, values, strict=True):
                 rows[i] = value
     model.train(was_training)

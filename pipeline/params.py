@@ -18,8 +18,9 @@ PARAMS_FILE = Path("params.yaml")
 Section = TypeVar("Section", bound="Params")
 Precision = Annotated[
     Literal["auto", "bf16", "fp32"],
-    Field(description="bf16, fp32, or auto: bf16 where the CPU has it (twice as fast), else fp32"),
+    Field(description="bf16, fp32, or auto: bf16 where the CPU or GPU has it (twice as fast), else fp32"),
 ]
+Device = Annotated[Literal["cpu", "cuda"], Field(description="where the networks learn; the bits of a lock are those of one device")]
 
 
 class Params(BaseModel):

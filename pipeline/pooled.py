@@ -48,9 +48,10 @@ class PooledClassifier(nn.Module):
             self.encoder.save_pretrained(folder)
 
 
-def load_encoder(folder: Path) -> BertModel:
-    """Loads BERT without a pooler from a local folder, in float32."""
+def load_encoder(folder: Path, device: str = "cpu") -> BertModel:
+    """Loads BERT without a pooler from a local folder, in float32, to a device."""
     encoder: BertModel = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32, local_files_only=True)
+    nn.Module.to(encoder, torch.device(device))
     return encoder
 
 

@@ -25,7 +25,7 @@ from pipeline.clone import git, run
 from pipeline.compose import CONFIGS, compose
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import PARAMS_FILE
-from pipeline.tables import BLOCK, DOCUMENTS, render
+from pipeline.tables.blocks import BLOCK, find_documents, render
 
 HERE = Path()
 LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
@@ -104,7 +104,7 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
     if PIPELINE.name in conflicts:
         raise UserError(_yours([PIPELINE.name]))
     made = made_by_stages(yaml.safe_load(PIPELINE.read_text(encoding="utf-8")))
-    documents = {path: merge_document(conflicts[path]) for path in map(str, DOCUMENTS) if path in conflicts}
+    documents = {path: merge_document(conflicts[path]) for path in map(str, find_documents()) if path in conflicts}
     by_stages = [path for path in conflicts if any(Path(path).is_relative_to(out) for out in made)]
     generated = {str(LOCK), str(PARAMS_FILE), *by_stages, *(path for path, text in documents.items() if text is not None)}
     if by_hand := sorted(conflicts.keys() - generated):
@@ -151,7 +151,7 @@ def main() -> None:
     made = prepare(conflicts)
     print(f"in conflict, and made anew: {', '.join(sorted(conflicts)) or 'nothing'}", flush=True)
     ran = [match[1] for line in run(HERE, *command) if (match := re.match(r"Running stage '(.+)'", line))]
-    documents = [path for path in DOCUMENTS if path.exists()]
+    documents = find_documents()
     for path in documents:
         path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
     git(HERE, "add", "--all", "--", str(LOCK), str(PARAMS_FILE), *sorted(made), *map(str, documents))

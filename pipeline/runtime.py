@@ -10,6 +10,8 @@ import torch
 import transformers
 from threadpoolctl import threadpool_limits
 
+from pipeline.errors import UserError
+
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
 
 
@@ -23,6 +25,7 @@ def fix_runtime(threads: int, seed: int) -> None:
         seed: seed of torch's generator (initial weights, dropout).
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's matrix products are not deterministic
     torch.set_num_threads(threads)
     threadpool_limits(limits=threads)
     torch.manual_seed(seed)
@@ -32,26 +35,45 @@ def fix_runtime(threads: int, seed: int) -> None:
     transformers.logging.disable_progress_bar()
 
 
-def resolve_precision(asked: str) -> str:
-    """What ``auto`` means on this CPU: ``bf16`` where it multiplies bf16 itself, else ``fp32``; any other word stays.
+def check_device(key: str, device: str) -> None:
+    """Raises UserError where the device that a key of ``params.yaml`` asks for is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"params.yaml: {key}: cuda: torch {torch.__version__} sees no CUDA device here: use cpu")
 
-    bf16 is twice as fast with the instructions for it and ten times slower without, where it is emulated.
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and prints: the first of those that ``torchrun`` started, or the only one."""
+    return share()[0] == 0
+
+
+def share() -> tuple[int, int]:
+    """Which of how many processes this is, as ``torchrun`` tells: rank and world size."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def resolve_precision(asked: str, device: str = "cpu") -> str:
+    """What ``auto`` means on this CPU or GPU: ``bf16`` where it multiplies bf16 itself, else ``fp32``; any other word stays.
+
+    bf16 is twice as fast with the instructions for it and, on a CPU, ten times slower without, where it is emulated.
     """
     if asked != "auto":
         return asked
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     capabilities = torch.cpu.get_capabilities()
     return "bf16" if any(capabilities.get(name) for name in NATIVE_BF16) else "fp32"
 
 
-def machine_class(threads: int, precision: str) -> dict[str, str | int]:
-    """What the bits of a result depend on beside its inputs: CPU, instruction set, torch build, threads, resolved precision."""
-    return {
+def machine_class(threads: int, precision: str, device: str = "cpu") -> dict[str, str | int]:
+    """What the bits of a result depend on beside its inputs: CPU, instruction set, torch build, threads, resolved precision, GPU."""
+    told: dict[str, str | int] = {
         "cpu": _cpu(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "threads": threads,
         "precision": precision,
     }
+    return told | {"gpu": torch.cuda.get_device_name()} if device == "cuda" else told
 
 
 def _cpu() -> str:

@@ -26,12 +26,12 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from pipeline import artifacts
+from pipeline.bulk.jobs import PART, Job, close, find_jobs, identify, is_done, opened
+from pipeline.bulk.records import FORMATS, PART_ROWS, count_problems, read_parts
+from pipeline.bulk.scoring import check_names, score_part
+from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.jobs import PART, Job, close, find_jobs, identify, is_done, opened
-from pipeline.records import FORMATS, count_problems, read_parts
-from pipeline.scoring import check_names, score_part
 from pipeline.serving.classifier import Classifier
-from pipeline.table_files import write_tables
 
 IN_FLIGHT = 2  # parts a worker has before it or in work: what memory holds, whatever the file's size
 
@@ -116,13 +116,14 @@ def score_here(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
 def score_on_ray(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
     """All files at once, their parts on the machines of a Ray cluster (RAY_ADDRESS), or on this one."""
     try:
-        from pipeline.ray_scoring import score_all  # noqa: PLC0415  an extra that imports slowly
+        from pipeline.bulk.ray_scoring import score_all  # noqa: PLC0415  an extra that imports slowly
     except ModuleNotFoundError as error:
         raise UserError(f"--ray: {error}: install the extra `ray` of pyproject.toml") from None
     with ExitStack() as stack:
         identities = [identify_with(job, args) for job in jobs]
         for job, identity in zip(jobs, identities, strict=True):
-            check_names(job.source, next(read_parts(job.source, args.text_column, args.part_rows)))  # one line here, pages from afar
+            # an error that a task of Ray raises comes back as pages: what the first part can tell is told here, in a line
+            check_names(job.source, next(read_parts(job.source, args.text_column, args.part_rows)))
             stack.enter_context(opened(job, identity))
         parts, counts = [0] * len(jobs), [Counter[str]() for _ in jobs]
         for done in score_all(jobs, args.model, args.text_column, args.top_k, args.part_rows, args.workers):
@@ -144,7 +145,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--format", choices=[suffix[1:] for suffix in FORMATS], help="of the outputs, if not that of the inputs")
     parser.add_argument("--workers", type=int, default=1, help="processes, one core each")
     parser.add_argument("--ray", action="store_true", help="on Ray Data: the cluster of RAY_ADDRESS, else this machine")
-    parser.add_argument("--part-rows", type=int, default=8192, help="rows a part: what is lost at most when a worker is killed")
+    parser.add_argument("--part-rows", type=int, default=PART_ROWS, help="rows a part: what is lost at most when a worker is killed")
     args = parser.parse_args()
     for option in ("top_k", "workers", "part_rows"):
         if getattr(args, option) < 1:

@@ -18,6 +18,7 @@ from pipeline import hub
 from pipeline.errors import UserError
 from pipeline.rows import LONGEST_FIELD, Row
 
+NAME_THEM = "name yours with fetch.text_column and fetch.label_column"
 CARD_SUFFIX = ".yaml"
 
 
@@ -46,8 +47,14 @@ class Card(BaseModel):
     test: CardSplit
 
 
-def read_csv(path: Path, text_column: str, label_column: str) -> list[Row]:
+def read_csv(path: Path, text_column: str, label_column: str, remedy: str = NAME_THEM) -> list[Row]:
     """Reads the two columns of a UTF-8 CSV file (a BOM and CRLF are fine), in the order of the file.
+
+    Args:
+        path: the file.
+        text_column: the name of its column of texts.
+        label_column: that of its labels.
+        remedy: what is said to a user whose file lacks a column.
 
     Raises:
         UserError: the file is missing, not UTF-8 or no CSV, a column is missing, or there is no row.
@@ -57,7 +64,7 @@ def read_csv(path: Path, text_column: str, label_column: str) -> list[Row]:
     rows: list[Row] = []
     try:
         header = next(reader, [])
-        text_at, label_at = (_find_column(path, header, column) for column in (text_column, label_column))
+        text_at, label_at = (_find_column(path, header, column, remedy) for column in (text_column, label_column))
         line = reader.line_num + 1
         for fields in reader:
             if fields:
@@ -158,10 +165,8 @@ def _decode(path: Path) -> str:
         raise UserError(f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8") from None
 
 
-def _find_column(path: Path, header: list[str], column: str) -> int:
+def _find_column(path: Path, header: list[str], column: str, remedy: str) -> int:
     if header.count(column) != 1:
         problem = "is there more than once" if column in header else "is missing"
-        raise UserError(
-            f"{path}:1: column '{column}' {problem}: the header has {header}; name yours with fetch.text_column and fetch.label_column"
-        )
+        raise UserError(f"{path}:1: column '{column}' {problem}: the header has {header}; {remedy}")
     return header.index(column)

@@ -26,6 +26,8 @@ An intent classifier of {parameters:,} parameters for {classes} intents, distill
 
 Load it with `AutoModelForSequenceClassification.from_pretrained(folder)`; `id2label` is filled. Divide the logits by the `temperature` in
 `calibration.json` before the softmax to get calibrated confidences. Queries are cut at {max_tokens} word pieces.
+
+What it was measured to do, where it fails and what it was made of: in the whole card, which `python -m pipeline.card` writes.
 """
 
 

@@ -25,9 +25,9 @@ from pipeline.errors import exit_with_one_line
 from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS, accuracy
-from pipeline.params import Params, Precision, read_params
+from pipeline.params import Device, Params, Precision, read_params
 from pipeline.pooled import PooledClassifier, load_encoder
-from pipeline.runtime import fix_runtime, resolve_precision
+from pipeline.runtime import check_device, fix_runtime, resolve_precision
 from pipeline.training import Examples, Schedule, fit, hard_loss
 from pipeline.vocabulary import occurring_rows
 
@@ -55,6 +55,7 @@ class TeachParams(Params):
     base_encoder: LinearParams
     finetuned: FinetuneParams
     precision: Precision
+    device: Device
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, description="seed of initial head, order and dropout")
 
@@ -67,7 +68,7 @@ def fit_bag_of_words(queries: Queries, labels: np.ndarray, params: TeachParams) 
 
 def fit_base_encoder(encoder: Path, queries: Queries, labels: np.ndarray, classes: int, params: TeachParams) -> PooledClassifier:
     """Fits a logistic regression on the frozen encoder's normalised embeddings."""
-    model = PooledClassifier(load_encoder(encoder), classes, normalize=True)
+    model = PooledClassifier(load_encoder(encoder), classes, normalize=True).to(torch.device(params.device))
     embeddings = run_batches(model, queries.ids, params.precision, output=model.embed)
     settings = params.base_encoder
     weight, bias = fit_linear(embeddings, labels, settings.inverse_regularization, settings.max_iterations, params.seed)
@@ -88,6 +89,7 @@ def fit_finetuned(encoder: Path, queries: Queries, labels: np.ndarray, classes: 
         warmup_fraction=0.1,
         weight_decay=0.01,
         precision=params.precision,
+        device=params.device,
         seed=params.seed,
     )
     buckets = LengthBuckets(lengths, lambda _: np.arange(len(queries)), settings.batch_size, params.seed)
@@ -104,8 +106,9 @@ def main() -> None:
     """Reads features, fits three teachers, writes them and their soft targets."""
     args = read_paths(__doc__, "--features", "--encoder", "--teacher", "--soft-targets", "--metrics")
     params = read_params("teach", TeachParams)
+    check_device("teach.device", params.device)
     fix_runtime(params.threads, params.seed)
-    params = params.model_copy(update={"precision": resolve_precision(params.precision)})
+    params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
 
     queries, labels = read_split(args.features, "train")
     classes = len(read_labels(args.features))
@@ -113,7 +116,7 @@ def main() -> None:
     bag_of_words = fit_bag_of_words(queries, labels, params)
     print("base encoder: fitting a linear head to its frozen embeddings", flush=True)
     base_encoder = fit_base_encoder(args.encoder, queries, labels, classes, params)
-    finetuned = fit_finetuned(args.encoder, queries, labels, classes, params)
+    finetuned = fit_finetuned(args.encoder, queries, labels, classes, params).to(torch.device(params.device))
     ensemble = Ensemble(bag_of_words, base_encoder, finetuned)
 
     validation, validation_labels = read_split(args.features, "validation")

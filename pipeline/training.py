@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -32,6 +33,7 @@ class Schedule:
         head_learning_rate: the same for the head.
         weight_decay: of matrices outside the embeddings (AdamW, decoupled).
         precision: ``bf16`` (autocast) or ``fp32``.
+        device: ``cpu`` or ``cuda``.
         seed: of order and dropout.
     """
 
@@ -42,6 +44,7 @@ class Schedule:
     warmup_fraction: float
     weight_decay: float
     precision: str
+    device: str
     seed: int
 
 
@@ -91,7 +94,9 @@ class BucketTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[int]:
         """The training batches, in the order of the buckets."""
         loader = DataLoader(self.examples, batch_sampler=self.buckets, collate_fn=self.examples.batch)
-        prepared: DataLoader[int] = self.accelerator.prepare(loader)
+        # the buckets know which rows are this process's: accelerate must not share the batches out once more
+        device = self.accelerator.device
+        prepared: DataLoader[int] = prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=True)
         return prepared
 
     def compute_loss(
@@ -146,7 +151,7 @@ def fit(
     schedule: Schedule,
     at_epoch_end: Callable[[int, float], None],
 ) -> None:
-    """Trains ``model`` in place.
+    """Trains ``model`` in place and leaves it on the CPU; under ``torchrun`` all processes train one and the same.
 
     Args:
         model: takes ids and mask, returns logits, and a further loss or None.
@@ -166,7 +171,7 @@ def fit(
             lr_scheduler_type="linear",
             warmup_steps=schedule.warmup_fraction,
             bf16=schedule.precision == "bf16",
-            use_cpu=True,
+            use_cpu=schedule.device == "cpu",
             seed=schedule.seed,
             logging_strategy="epoch",
             save_strategy="no",
@@ -184,6 +189,7 @@ def fit(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+        model.cpu()
 
 
 def _optimizer(model: nn.Module, head: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

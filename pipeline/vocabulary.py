@@ -48,5 +48,5 @@ def occurring_rows(encoder: BertModel, ids: Ids) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            table.weight[occurring] = rows.weight
+            table.weight[occurring] = rows.weight.to(table.weight.device)
         encoder.embeddings.word_embeddings = table

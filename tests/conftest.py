@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clones import clone_working_tree, sh, small_run, write_small_csv
+from clones import Run, clone_working_tree, sh, timed_run, write_small_csv
 from small_models import export, write_project
 from transformers import BertConfig, BertModel
 
@@ -26,12 +26,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first_run(clone: Path) -> str:
-    """What the first `dvc exp run` in the clone printed; its results are committed, so that tests can go back to them."""
-    output = small_run(clone)
+def first_run(clone: Path) -> Run:
+    """The first `dvc exp run` in the clone; its results are committed, so that tests can go back to them."""
+    run = timed_run(clone)
     sh(clone, "git", "add", "--all")
     sh(clone, "git", "commit", "--quiet", "-m", "first run")
-    return output
+    return run
 
 
 @pytest.fixture

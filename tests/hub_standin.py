@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from hub_uploads import Uploads
+
 LARGE = 1000  # bytes from which on a file is "large": the hub then states its sha256
 
 
@@ -31,6 +33,14 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder, self.revision, self.mode = folder, revision, mode
         self.asked: list[str] = []
+        self.uploads = Uploads(folder, LARGE)
+
+    def head(self, repository: str) -> str:
+        """The commit that a repository is at: those that were published here have one of their own."""
+        return self.uploads.heads.get(repository, self.revision)
+
+    def has(self, repository: str, revision: str) -> bool:
+        return revision == self.head(repository) or (revision == "main" and repository in self.uploads.heads)
 
     @property
     def url(self) -> str:
@@ -48,12 +58,16 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.answer()
+
+    def do_PUT(self) -> None:
         self.answer()
 
     def answer(self) -> None:
         path = self.path.split("?")[0]
         self.server.asked.append(path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
         if self.server.mode == "silent":
             time.sleep(30)
             return
@@ -61,6 +75,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(503, b"try later")
         elif path == "/":
             self.send(200, b"hello")
+        elif written := self.server.uploads.answer(self.command, path, body, token, self.server.url):
+            self.send(written.code, json.dumps(written.value).encode(), {"Content-Type": "application/json"})
         elif match := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self.send_file(*match.groups())
         elif match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+))?(?:/(.*))?", path):
@@ -70,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_file(self, repository: str, revision: str, name: str) -> None:
         file = self.server.folder / repository / name
-        if revision != self.server.revision:
+        if not self.server.has(repository, revision):
             self.send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         elif not file.is_file():
             self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
@@ -79,11 +95,11 @@ class Handler(BaseHTTPRequestHandler):
             etag = (
                 hashlib.sha256(content).hexdigest() if len(content) >= LARGE else hashlib.sha1(content, usedforsecurity=False).hexdigest()
             )
-            self.send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": revision})
+            self.send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": self.server.head(repository)})
 
     def send_api(self, kind: str, repository: str, what: str | None, revision: str | None, below: str | None) -> None:
         folder = self.server.folder / ("datasets" if kind == "datasets" else "") / repository
-        if not folder.is_dir() or (revision or self.server.revision) != self.server.revision:
+        if not folder.is_dir() or not self.server.has(repository, revision or self.server.head(repository)):
             self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound" if folder.is_dir() else "RepoNotFound"})
             return
         listed = (folder / (below or "")).rglob("*") if "recursive=true" in self.path.lower() else (folder / (below or "")).glob("*")
@@ -93,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             info = {
                 "id": repository,
-                "sha": self.server.revision,
+                "sha": self.server.head(repository),
                 "private": False,
                 "gated": False,
                 "disabled": False,

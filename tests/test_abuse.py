@@ -98,6 +98,22 @@ def test_what_is_no_request_is_refused_in_one_line_that_quotes_none_of_it(servic
     assert "\n" not in error
 
 
+@pytest.mark.parametrize("escaped", [False, True], ids=["in UTF-8", "escaped"])
+@pytest.mark.parametrize("character", ["x", "\0", "é", "€", "💳"])
+def test_the_schema_and_the_service_count_the_same_characters_however_they_are_written(
+    service: Service, character: str, escaped: bool
+) -> None:
+    longest = service.get("/openapi.json").json()["components"]["schemas"]["PredictText"]["properties"]["text"]["maxLength"]
+
+    def status(*texts: str) -> int:
+        body = json.dumps({"texts": texts}, ensure_ascii=escaped).encode()
+        return service.client.post("/v1/predict", content=body, headers={"Content-Type": "application/json"}).status_code
+
+    assert status(character * longest) == 200
+    assert status(character * (longest + 1)) == 422
+    assert status(*[character * longest] * 13) == 413  # no schema can tell how many bytes a body may have
+
+
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", ""]
 )

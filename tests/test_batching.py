@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pipeline.batching import LengthBuckets, by_length, pad
 
@@ -40,3 +41,17 @@ def test_pad_fills_with_zeros_up_to_the_longest() -> None:
 def test_by_length_names_every_row_once_shortest_first() -> None:
     ids = [np.zeros(length, dtype=np.int64) for length in (5, 1, 3, 1)]
     assert [batch.tolist() for batch in by_length(ids, 3)] == [[1, 3, 2], [0]]
+
+
+@pytest.mark.parametrize("processes", [2, 3, 7])
+def test_the_shares_of_all_processes_are_the_batches_of_one(processes: int) -> None:
+    lengths = np.random.default_rng(1).integers(3, 40, size=50)
+    alone = LengthBuckets(lengths, lambda _: np.arange(50), 8, seed=3)
+    shares = [LengthBuckets(lengths, lambda _: np.arange(50), 8, 3, (rank, processes)) for rank in range(processes)]
+    for epoch in range(2):
+        for buckets in (alone, *shares):
+            buckets.set_epoch(epoch)
+        for batch, *parts in zip(alone, *shares, strict=True):
+            assert all(parts)  # every process takes every step
+            assert {row for part in parts for row in part} == set(batch)
+            assert max(map(len, parts)) - min(map(len, parts)) <= 1

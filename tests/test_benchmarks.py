@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from clones import sh
 from small_models import LABELS, texts
+
+from benchmarks.processes import run_measured
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +75,12 @@ def test_a_benchmark_without_its_data_is_one_line(project: Path, tmp_path: Path)
     shutil.copytree(project / "models/onnx", tmp_path / "onnx")
     told = sh(Path(), "python", "-m", "benchmarks.inference", "--quick", "--data", str(tmp_path), code=1)
     assert told == f"error: {tmp_path}/test.parquet: no such file: run `dvc repro prepare`, or `dvc pull`\n"
+
+
+def test_what_a_command_took_is_told_with_its_exit_code() -> None:
+    done = run_measured(
+        [sys.executable, "-c", "import sys, time; x = b'x' * (100 << 20); time.sleep(0.2); sys.exit(3)"], subprocess.DEVNULL
+    )
+    assert done.code == 3
+    assert 0.2 < done.seconds < 60
+    assert 100 < done.peak_mib < 1000

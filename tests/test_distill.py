@@ -61,7 +61,7 @@ def test_training_brings_the_student_nearer_and_leaves_the_teacher_as_it_was(sma
     before = {name: value.clone() for name, value in small_bert.state_dict().items()}
     guided, states = guide(student, small_bert, kept, IDS, 1.0, "fp32")
     far = guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item()
-    schedule = Schedule(60, 3, 3e-3, 3e-2, warmup_fraction=0.1, weight_decay=0.0, precision="fp32", seed=0)
+    schedule = Schedule(60, 3, 3e-3, 3e-2, warmup_fraction=0.1, weight_decay=0.0, precision="fp32", device="cpu", seed=0)
     buckets = LengthBuckets(np.array([4, 3, 6]), lambda _: np.arange(3), 3, 0)
     fit(guided, student.classifier, Examples(IDS, LABELS, states), buckets, hard_loss, schedule, lambda *_: None)
     assert guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item() < 0.5 * far

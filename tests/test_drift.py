@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from small_models import WORDS
 
-from pipeline.drift import describe, read_new, shares
-from pipeline.drift_report import draw, write_page
+from pipeline.drift import read_new
+from pipeline.drifting.page import draw, write_page
+from pipeline.drifting.profiles import Profile
 from pipeline.errors import UserError
-from pipeline.serving.classifier import Answer
-from pipeline.shifts import Profile
 
 STRANGE = ("bonjour", "voiture", "demain", "soleil", "merci")
 
@@ -100,13 +99,6 @@ def test_of_many_queries_some_are_drawn_and_rows_without_a_text_are_counted(tmp_
 def test_a_file_of_another_kind_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="its name ends in none of"):
         read_new(tmp_path / "new.xlsx", "text", 100, 1)
-
-
-def test_queries_are_described_by_their_words_and_by_what_the_model_says() -> None:
-    answers = [Answer("b", 0.9, (), True, (), False), Answer("a", 0.4, (), False, (), False)]
-    profile = describe(["my card", "où?"], answers, frozenset({"my"}), ("a", "b"))
-    assert [values.tolist() for values in profile] == [[2, 1], [0.5, 1.0], [0.9, 0.4], [1, 0]]
-    assert shares(profile, profile._replace(intents=np.array([1, 1])), ("a", "b"))[0] == {"intent": "a", "reference": 0.5, "new": 0.0}
 
 
 def test_the_page_needs_nothing_beside_itself_and_runs_nothing_of_a_label(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import artifacts
+from pipeline.bulk.jobs import Job, close, find_jobs, identify, is_done, opened
 from pipeline.errors import UserError
-from pipeline.jobs import Job, close, find_jobs, identify, is_done, opened
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from pipeline.table_files import write_tables
+from pipeline.bulk.table_files import write_tables
 
 ROWS = 2000
 NO_RAY = importlib.util.find_spec("ray") is None

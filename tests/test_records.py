@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.bulk.records import FORMATS, Part, read_parts
+from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError
-from pipeline.records import FORMATS, Part, read_parts
-from pipeline.table_files import write_tables
 
 TEXTS = ["where is my card", 'two\nlines, and a "quote"', "überfällig \U0001f4b3", "=1+1"]
 
@@ -91,6 +91,20 @@ def test_jsonl_lines_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> Non
     assert told[0] == {"text": "fine", "id": 7}
     assert told[1] == {"unparsed": "{"}
     assert told[7] == {"text": "\ud800"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_object(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "fine"}\n{"text": "too"}\n')
+    parts = read_all(tmp_path / "a.jsonl")
+    assert parts[0].texts == ["fine", "too"]
+    write_tables((part.rows for part in parts), tmp_path / "b.jsonl", ".jsonl")
+    assert (tmp_path / "b.jsonl").read_bytes() == b'{"text": "fine"}\n{"text": "too"}\n'
+
+
+def test_a_part_names_its_columns_and_the_keys_of_all_its_objects(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x", "id": 1}\n{"text": "y", "label": 2}\n[]\n')
+    (tmp_path / "a.csv").write_text("id,text\n1,x\n")
+    assert [read_all(tmp_path / name)[0].names for name in ("a.jsonl", "a.csv")] == [{"text", "id", "label"}, {"id", "text"}]
 
 
 def test_parquet_rows_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:

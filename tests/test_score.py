@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from small_models import texts
 
+from pipeline.bulk.table_files import write_tables
 from pipeline.charts import read_table
 from pipeline.serving.classifier import Classifier
-from pipeline.table_files import write_tables
 
 ROWS = 3000
 

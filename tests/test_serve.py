@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clones import sh
+from clones import Run, sh
 from scipy.special import softmax
 from services import Service, serve
 from small_models import LABELS, texts
@@ -193,5 +193,5 @@ def answers_as_evaluated(root: Path, folder: Path) -> float:
     return float(np.mean([answer == predicted[name] for answer, name in zip(answers, queries.names, strict=True)]))
 
 
-def test_the_pipelines_own_model_answers_as_it_was_evaluated(clone: Path, first_run: str, tmp_path: Path) -> None:
-    assert answers_as_evaluated(clone, tmp_path) >= 0.97  # of 40 rows one may turn on int8's rounding
+def test_the_pipelines_own_model_answers_as_it_was_evaluated(clone: Path, first_run: Run, tmp_path: Path) -> None:
+    assert answers_as_evaluated(clone, tmp_path) >= 0.95  # of 20 rows one may turn on int8's rounding

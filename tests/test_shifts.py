@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.shifts import LEAST_EFFECT, SIGNIFICANCE, Check, Profile, compare, compare_intents, holm
-from pipeline.words import unknown_share, vocabulary
+from pipeline.drifting.profiles import Profile
+from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, Check, compare, compare_intents, holm
 
 CLASSES = 40
 
@@ -18,13 +18,6 @@ def profile(rng: np.random.Generator, queries: int, *, moved: float = 0.0, inten
         confidence=np.where(far, 0.3, rng.beta(8, 1, queries)),
         intents=np.where(far, 0, rng.integers(intents, size=queries)),
     )
-
-
-def test_unknown_words_are_counted_without_regard_to_case_and_a_text_without_words_is_all_unknown() -> None:
-    known = vocabulary(["Where is my card?", "It's gone"])
-    assert unknown_share("WHERE is my Kärtchen", known) == 0.25
-    assert unknown_share("it's", known) == 0.0
-    assert unknown_share("!?", known) == 1.0
 
 
 def test_holm_corrects_the_smallest_most_and_keeps_the_order() -> None:

@@ -38,6 +38,7 @@ def test_a_subclone_has_the_asked_shape_the_intents_and_the_teachers_vectors(fol
 
 
 def test_a_student_from_scratch_shares_nothing_with_the_teacher(folder: Path, small_bert: BertModel) -> None:
+    torch.manual_seed(0)  # of all draws, a few have two equal numbers
     values = set(small_bert.embeddings.word_embeddings.weight.detach().flatten().tolist()) - {0.0}
     assert values.isdisjoint(build(folder, "scratch").bert.embeddings.word_embeddings.weight.detach().flatten().tolist())
 

@@ -26,7 +26,7 @@ def model() -> BertForSequenceClassification:
 def train(precision: str = "fp32") -> tuple[BertForSequenceClassification, list[tuple[int, float]]]:
     fix_runtime(threads=2, seed=0)
     student, seen = model(), []
-    schedule = Schedule(EPOCHS, 16, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, seed=5)
+    schedule = Schedule(EPOCHS, 16, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, device="cpu", seed=5)
     buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), 16, 5)
     fit(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule, lambda epoch, loss: seen.append((epoch, loss)))
     return student, seen

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from clones import sh, stages_run
+from clones import Run, link_environment, sh, stages_run
 from github_standin import BOT, REPOSITORY, TOKEN, GitHub, serve_github
 from runner_standin import Inputs, Runner, load_workflow
 
@@ -33,15 +33,6 @@ def github() -> Iterator[GitHub]:
 
 def link_tree(source: Path, target: Path) -> None:
     shutil.copytree(source, target, copy_function=os.link, dirs_exist_ok=True, ignore_dangling_symlinks=True)
-
-
-def link_environment(workspace: Path) -> None:
-    """Plays setup-python and what `make install` would do: this very environment."""
-    (workspace / ".venv").mkdir()
-    for path in Path(sys.prefix).iterdir():
-        if path.name != "installed":
-            (workspace / ".venv" / path.name).symlink_to(path)
-    (workspace / ".venv/installed").touch()
 
 
 @dataclass
@@ -80,7 +71,6 @@ class Office:
                 ("text_column: text", "text_column: message"),
                 ("label_column: label", "label_column: team"),
             ],
-            "experiment/smoke.yaml": [("finetuned:\n    epochs: 1", "finetuned:\n    epochs: 3")],
         }
         for name, replacements in new.items():
             path = self.desk / "configs" / name
@@ -131,7 +121,7 @@ class Office:
 
 
 @pytest.fixture(scope="module")
-def office(clone: Path, first_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def office(clone: Path, first_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     root = tmp_path_factory.mktemp("office")
     sh(clone, "git", "clone", "--quiet", "--bare", ".", str(root / "origin"))
     sh(root / "origin", "git", "branch", "--force", "main", "HEAD")

@@ -15,7 +15,7 @@ from clones import sh
 from dvc.repo import Repo
 
 from pipeline.compose import compose
-from pipeline.tables import DOCUMENTS, render
+from pipeline.tables.blocks import find_documents, render
 
 CONFIG = {"prepare": {"files": 4, "kilobytes": 20}, "train": {"scale": 2, "bias": 0}, "evaluate": {"digits": 3}}
 
@@ -75,9 +75,7 @@ def make_toy(folder: Path) -> None:
         (folder / name).mkdir()
     (folder / ".gitignore").write_text("/.venv/\n")
     (folder / ".venv/installed").touch()
-    for document in DOCUMENTS:
-        (folder / document).parent.mkdir(parents=True, exist_ok=True)
-        (folder / document).write_text(README if document == Path("README.md") else "")
+    (folder / "README.md").write_text(README)
     for stage, script in SCRIPTS.items():
         (folder / f"stages/{stage}.py").write_text(STAGE.format(stage=stage) + script)
     stages = {
@@ -124,7 +122,7 @@ def run_and_commit(folder: Path, message: str) -> None:
     """What a branch does: a run, documents, a commit."""
     reproduce(folder)
     with chdir(folder):
-        for document in DOCUMENTS:
+        for document in find_documents():
             document.write_text(render(document.read_text()))
     sh(folder, "git", "add", "--all")
     sh(folder, "git", "commit", "--quiet", "-m", message)

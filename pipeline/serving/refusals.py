@@ -28,7 +28,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "The body is no JSON"},
     401: {"model": Refusal, "description": "The API key is missing or wrong"},
     408: {"model": Refusal, "description": "The body did not come in time"},
-    413: {"model": Refusal, "description": "The body is too large"},
+    413: {"model": Refusal, "description": "The body has more bytes than are read, whatever is in it"},
     422: {"model": Refusal, "description": "The body does not fit the schema"},
     503: {"model": Refusal, "description": "Too much to do at the moment: try again after `Retry-After` seconds"},
     504: {"model": Refusal, "description": "The model did not answer in time"},

@@ -28,7 +28,8 @@ class Settings(BaseModel):
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one, told in the log")
     workers: int = Field(1, ge=1, le=64, description="inferences at the same time, each in a thread of its own")
     threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
-    max_body_bytes: int = Field(1_000_000, ge=1_000, le=100_000_000, description="larger bodies are refused with 413")
+    # the longest text fits however it is written: 100,000 characters of at most 12 bytes (`\ud83d\udcb3`)
+    max_body_bytes: int = Field(1_250_000, ge=1_000, le=100_000_000, description="larger bodies are refused with 413")
     max_in_flight: int = Field(64, ge=1, le=10_000, description="requests with a body at the same time; more are refused with 503")
     max_waiting_texts: int = Field(
         64,
@@ -50,7 +51,7 @@ class Settings(BaseModel):
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str], description: str | None = None) -> Settings:
-    """Reads ``--max-texts 5``, else ``SERVE_MAX_TEXTS=5``, else the default, for every field.
+    """Reads ``--max-in-flight 5``, else ``SERVE_MAX_IN_FLIGHT=5``, else the default, for every field.
 
     Raises:
         UserError: a value does not fit, or the model is not given; the first misfit is named as it was given.

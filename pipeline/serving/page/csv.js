@@ -95,10 +95,10 @@ export function guessTextColumn(records, hasHeader) {
 const FORMULA = /^[\s\p{Cc}\p{Cf}]*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]/u;
 // U+007F DELETE: no spreadsheet trims it (it does trim spaces and tabs, and Excel forgets apostrophes when it saves), so the cell stays
 // text; stage `prepare` turns control characters into spaces and strips them, so the pipeline gets the very text.
-export const GUARD = "\u007F";
+const GUARD = "\u007F";
 
 /** A field that no spreadsheet executes. */
-export function disarm(field) {
+function disarm(field) {
   return FORMULA.test(field) ? GUARD + field : field;
 }
 

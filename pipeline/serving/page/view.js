@@ -4,8 +4,8 @@
 import { $, bar, h, number, percent } from "./dom.js";
 import { ASIDE, LANE, groupOf, labelOf, status, title } from "./inbox.js";
 
-export const EVERYTHING = "everything";
-export const REVIEWED = "reviewed"; // folder of what a person labelled
+const EVERYTHING = "everything";
+const REVIEWED = "reviewed"; // folder of what a person labelled or set aside
 const FEW = 20; // rows of a group among others
 const MANY = 100; // rows of a group by itself
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import artifacts
+from pipeline.bulk.records import Part
 from pipeline.errors import UserError
-from pipeline.records import RECORD, Part, is_lines
 from pipeline.serving.classifier import Classifier
 
 DIGITS = 6
@@ -34,10 +33,7 @@ def check_names(path: Path, part: Part) -> None:
     Raises:
         UserError: a column, or a key of a JSONL object, has the name of a column of ours.
     """
-    names = set(part.rows.column_names)
-    if is_lines(part.rows.schema):
-        names = {key for record in part.rows[RECORD].to_pylist() for key in json.loads(record)}
-    taken = sorted(names & set(ANSWERS.names))
+    taken = sorted(part.names & set(ANSWERS.names))
     if taken:
         raise UserError(f"{path}: column '{taken[0]}' would also be a column of the output: rename it in the input")
 

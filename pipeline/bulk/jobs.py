@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import artifacts
+from pipeline.bulk.records import FORMATS, check_format
 from pipeline.errors import UserError
-from pipeline.records import FORMATS
 
 PLAN = "plan.json"
 PART = "{:06d}.parquet"
@@ -73,9 +73,8 @@ def _find_sources(given: str) -> tuple[Path, list[Path]]:
         sources = sorted(file for file in path.rglob("*") if file.suffix in FORMATS and not _hidden(file.relative_to(path)))
     else:
         sources = sorted(file for name in glob.glob(given, recursive=True) if (file := Path(name)).is_file() and not _hidden(file))  # noqa: PTH207
-    unknown = [source for source in sources if source.suffix not in FORMATS]
-    if unknown:
-        raise UserError(f"{unknown[0]}: its name ends in none of {', '.join(FORMATS)}: rename it")
+    for source in sources:
+        check_format(source)
     if not sources:
         raise UserError(f"{given}: no such file, and no {', '.join(FORMATS)} file in it or matching it")
     root = path if path.is_dir() else Path(os.path.commonpath([source.parent for source in sources]))

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.records import RECORD, is_lines, raw_strings
+from pipeline.bulk.records import RECORD, is_lines, raw_strings
 
 
 def write_tables(tables: Iterable[pa.Table], path: Path, suffix: str) -> None:

@@ -22,6 +22,7 @@ from pipeline.rows import LONGEST_FIELD
 
 RECORD = "record"  # the one column of a JSONL file: its lines, each a JSON object
 LINES = {b"origin": b"jsonl"}  # metadata of such a table: a CSV file may have a column of that name too
+PART_ROWS = 8192  # by default: few enough for memory, enough for batches of like length
 NO_TEXT, NOT_UTF8 = "no text", "text is not UTF-8"
 
 
@@ -31,6 +32,7 @@ class Part(NamedTuple):
     rows: pa.Table  # the file's own columns: of CSV all strings, of Parquet as they are, of JSONL `RECORD` alone
     texts: list[str]  # one a row; empty where the row has a problem
     problems: list[str | None]  # why a row's text cannot be used
+    names: frozenset[str]  # of the columns; of JSONL the keys of every object
     share: float  # how much of the file's bytes (CSV, JSONL) or rows (Parquet) is read now, 0 to 1
 
 
@@ -38,13 +40,14 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     """Streams a file; a file without rows is one empty part.
 
     Args:
-        path: a file whose name ends in one of `FORMATS`.
+        path: the file.
         column: the column (of JSONL: the key) that holds the texts.
         size: rows a part.
 
     Raises:
-        UserError: the file cannot be read as what its name says, or has no such column.
+        UserError: the file's name says no format of ours, it cannot be read as what its name says, or it has no such column.
     """
+    check_format(path)
     try:
         yield from FORMATS[path.suffix](path, column, size)
     except FileNotFoundError:
@@ -53,6 +56,16 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
         raise UserError(f"{path}: not valid CSV: {error}: look for a quote that is never closed") from None
     except pa.ArrowException as error:
         raise UserError(f"{path}: not a readable Parquet file: {error}") from None
+
+
+def check_format(path: Path) -> None:
+    """Makes sure that a file's name says a format of ours.
+
+    Raises:
+        UserError: it ends in none of `FORMATS`.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"{path}: its name ends in none of {', '.join(FORMATS)}: rename it")
 
 
 def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
@@ -66,7 +79,7 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
         for rows in _cut((fields for fields in reader if fields), size):
             texts, problems = _split([_csv_text(fields, at, len(header)) for fields in rows])
             columns = [[_clean(fields[i]) if i < len(fields) else None for fields in rows] for i in range(len(header))]
-            yield Part(_strings(columns, header), texts, problems, raw.tell() / length)
+            yield Part(_strings(columns, header), texts, problems, frozenset(header), raw.tell() / length)
 
 
 def _csv_text(fields: list[str], at: int, width: int) -> str | Exception:
@@ -81,27 +94,33 @@ def _jsonl_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     with path.open("rb") as raw:
         for number, lines in enumerate(_cut((line for line in raw if line.strip()), size)):
             parsed = [_parse(line, column) for line in lines]
-            if number == 0 and lines and not any(has for _, _, has in parsed):
+            names = frozenset(key for line in parsed for key in line.keys)
+            if number == 0 and lines and column not in names:
                 raise UserError(f"{path}: none of the first {len(lines)} lines is a JSON object with a key '{column}': see --text-column")
-            texts, problems = _split([text for _, text, _ in parsed])
-            records = _strings([[record for record, _, _ in parsed]], [RECORD]).replace_schema_metadata(LINES)
-            yield Part(records, texts, problems, raw.tell() / length)
+            texts, problems = _split([line.text for line in parsed])
+            records = _strings([[line.record for line in parsed]], [RECORD]).replace_schema_metadata(LINES)
+            yield Part(records, texts, problems, names, raw.tell() / length)
 
 
-def _parse(line: bytes, column: str) -> tuple[str, str | Exception, bool]:
-    """A line as a JSON object (one that is none becomes the value of a key `unparsed`), its text, and whether the key is there."""
-    told = line.decode("utf-8", "replace").strip()
+class _Line(NamedTuple):
+    """A line of a JSONL file."""
+
+    record: str  # a JSON object; what was none is its value `unparsed`
+    text: str | Exception
+    keys: tuple[str, ...]  # that the object came with
+
+
+def _parse(line: bytes, column: str) -> _Line:
+    told = line.decode("utf-8-sig", "replace").strip()
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return json.dumps({"unparsed": told}), ValueError(NOT_UTF8), False
+        return _Line(json.dumps({"unparsed": told}), ValueError(NOT_UTF8), ())
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        return json.dumps({"unparsed": told}), ValueError("not a JSON object"), False
-    if column not in value:
-        return told, ValueError(f"no key '{column}'"), False
-    return told, _usable(value[column]), True
+        return _Line(json.dumps({"unparsed": told}), ValueError("not a JSON object"), ())
+    return _Line(told, _usable(value[column]) if column in value else ValueError(f"no key '{column}'"), tuple(value))
 
 
 def _parquet_parts(path: Path, column: str, size: int) -> Iterator[Part]:
@@ -117,7 +136,7 @@ def _parquet_parts(path: Path, column: str, size: int) -> Iterator[Part]:
         for rows in batches if file.metadata.num_rows else [empty]:
             done += len(rows)
             texts, problems = _split([_usable(cell) for cell in raw_strings(rows[column])])
-            yield Part(rows, texts, problems, done / max(file.metadata.num_rows, 1))
+            yield Part(rows, texts, problems, frozenset(rows.column_names), done / max(file.metadata.num_rows, 1))
 
 
 def count_problems(part: Part) -> Counter[str]:

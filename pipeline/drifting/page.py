@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.charts import BLUE, ORANGE
-from pipeline.shifts import Profile
+from pipeline.drifting.profiles import Profile
 
 TITLES = {
     "words": "words of a query",

@@ -8,19 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import ks_2samp
 
+from pipeline.drifting.profiles import Profile
+
 # Both are justified by simulation (`python -m benchmarks.drift_power`, docs/drift.md).
 SIGNIFICANCE = 0.01  # chance of an alarm without a cause, over all checks
 LEAST_EFFECT = 0.1  # share of the queries that moved, below which nobody need act
 RESAMPLES = 999  # of the test of the intents: its smallest p, 1/1000 and 4/1000 corrected, is below the significance
-
-
-class Profile(NamedTuple):
-    """What is compared of queries: an array a feature; the arrays need not be of the same queries."""
-
-    words: np.ndarray  # words of a query
-    unknown: np.ndarray  # share of a query's words that no training query has; 1 where it has no word
-    confidence: np.ndarray  # calibrated probability of the predicted intent
-    intents: np.ndarray  # index of the predicted intent
 
 
 class Check(NamedTuple):

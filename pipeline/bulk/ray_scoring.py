@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.jobs import PART, Job
-from pipeline.records import Part, count_problems, read_parts
-from pipeline.scoring import check_names, score_part
+from pipeline.bulk.jobs import PART, Job
+from pipeline.bulk.records import Part, count_problems, read_parts
+from pipeline.bulk.scoring import check_names, score_part
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # ray reads it when it starts, and would call home
 
@@ -68,11 +68,11 @@ def pack(part: Part) -> bytes:
 
 
 def unpack(content: bytes) -> Part:
-    """What ``pack`` packed, without the share."""
+    """What ``pack`` packed: rows, texts and problems."""
     table = pa.ipc.open_stream(content).read_all()
     own = table.num_columns - 2
     rows = pa.table(table.columns[:own], names=table.column_names[:own]).replace_schema_metadata(table.schema.metadata)
-    return Part(rows, table.column(own).to_pylist(), table.column(own + 1).to_pylist(), 0.0)
+    return Part(rows, table.column(own).to_pylist(), table.column(own + 1).to_pylist(), frozenset(), 0.0)
 
 
 def score_all(jobs: list[Job], model: Path, column: str, top_k: int, size: int, workers: int) -> Iterator[Done]:
@@ -110,7 +110,7 @@ def start(workers: int) -> None:
     """Joins the cluster of RAY_ADDRESS, which gets our code; else starts Ray on this machine."""
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env={"py_modules": [str(Path(__file__).parent)]}, **quiet)
+        ray.init(runtime_env={"py_modules": [str(Path(__file__).parents[1])]}, **quiet)
     else:
         ray.init(num_cpus=workers + readers(workers), include_dashboard=False, **quiet)
     logging.getLogger("ray.data").setLevel(logging.ERROR)

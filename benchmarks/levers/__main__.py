@@ -1,0 +1,102 @@
+"""What each piece of the recipe is worth: every recipe by three-fold cross-validation inside BANKING77's training rows.
+
+Run     python -m benchmarks.levers --data build/banking77 [--device cuda --workers 12] [RECIPE ...]
+        python -m benchmarks.levers --data build/banking77 --final RECIPE --seeds 5      the official test split, once a seed
+        python -m benchmarks.levers --data build/banking77 --shots                       5 and 10 queries an intent, likewise
+
+``--data`` is a checkout in which `featurize` ran on BANKING77 with all training rows in train; `make banking77` leaves one. Each fold has
+its own teachers, copies and seed, so a recipe is trained three times and judged on each of the 10,003 training rows once; the test split is
+not touched. Finished tasks are kept under ``--work``: a killed run goes on, and further recipes join those that are there. Writes
+metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.levers import report
+from benchmarks.levers.recipes import RECIPES
+from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, run
+from pipeline import artifacts
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.params import read_params
+from pipeline.recipe import TrainParams
+from pipeline.runtime import resolve_precision
+from pipeline.tables.levers import tables
+from pipeline.teach import TeachParams
+
+
+def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
+    """Runs tasks side by side, each when what it needs is there, in order as far as that allows; keeps each result at once.
+
+    Raises:
+        UserError: a task needs what no task makes.
+    """
+    done = work.finished()
+    pending = [task for task in tasks if task.name not in done]
+    running: dict[Future[dict[str, Any]], Task] = {}
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while pending or running:
+            ready = [task for task in pending if done.issuperset(task.needs)]
+            if not running and not ready:
+                raise UserError(f"{pending[0].name}: needs {sorted(set(pending[0].needs) - done)}, which nothing makes")
+            for task in ready[: workers - len(running)]:
+                pending.remove(task)
+                running[pool.submit(run, work, task)] = task
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                work.keep(task, future.result())
+                done.add(task.name)
+                print(f"{task.name}: {report.brief(future.result())}; {len(pending) + len(running)} to go", flush=True)
+
+
+def main() -> None:
+    """Plans, carries out, tells."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", default=list(RECIPES), metavar="RECIPE", help=f"among {', '.join(RECIPES)} (all)")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="a checkout in which `featurize` ran on BANKING77")
+    parser.add_argument("--work", type=Path, default=Path("build/levers"), metavar="FOLDER", help="for what is done already (build/levers)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the networks learn (cpu)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes side by side; on a CPU one, lest they fight (1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of each (1)")
+    parser.add_argument(
+        "--final", choices=list(RECIPES), help="train this one on all training rows and score it on the official test split"
+    )
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many students of --final (5)")
+    parser.add_argument("--shots", action="store_true", help="few-shot: the committed recipe on 5 and 10 queries an intent")
+    parser.add_argument("--output", type=Path, default=Path("metrics/reference/levers.json"), metavar="FILE")
+    args = parser.parse_args()
+    unknown = sorted(set(args.recipes) - set(RECIPES))
+    if unknown:
+        raise UserError(f"{unknown[0]}: no such recipe: choose among {', '.join(RECIPES)}")
+    if not (args.data / "data" / "features").exists():
+        raise UserError(f"{args.data}/data/features: no such folder: run `make banking77` first, or give --data")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here: leave it out")
+    device = {"device": args.device, "precision": resolve_precision("auto", args.device), "threads": args.threads}
+    params = args.data / "params.yaml"
+    teach, train = read_params("teach", TeachParams, params), read_params("train", TrainParams, params)
+    work = Work(args.data, args.work, teach.model_copy(update=device), train.model_copy(update=device))
+
+    if args.final:
+        tasks = plan_final(args.final, args.seeds)
+    elif args.shots:
+        tasks = plan_shots()
+    else:
+        tasks = plan_recipes(args.recipes)
+    carry_out(tasks, work, args.workers)
+    told = report.gather(work)
+    artifacts.write_json(args.output, told)
+    print(tables(told))
+    print(json.dumps({key: told[key] for key in ("machines", "recipes", "final", "shots")}))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

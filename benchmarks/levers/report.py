@@ -1,0 +1,150 @@
+"""What all finished tasks say together."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from typing import Any
+
+import numpy as np
+
+from benchmarks.levers.folds import FOLDS, MORE_COPIES, SAMPLE, Fold, read_fold
+from benchmarks.levers.recipes import RECIPES
+from benchmarks.levers.tasks import DRAWS, SHOTS, Work
+from benchmarks.levers.teachers import ACTS
+from pipeline.independent import TWIN
+from pipeline.metrics import DECIMALS, accuracy
+from pipeline.near_twins import nearest_by_jaccard
+from pipeline.paired import compare, pair
+
+SIGNIFICANCE = 0.05
+
+
+def brief(result: dict[str, Any]) -> str:
+    """The numbers of a result."""
+    return ", ".join(f"{key} {value:.4g}" for key, value in result.items() if isinstance(value, float))
+
+
+def gather(work: Work) -> dict[str, Any]:
+    """All figures, fractions and nats; a recipe that is not done in every fold is left out."""
+    results = work.results()
+    folds = [read_fold(work.data, f"fold{number}") for number in range(FOLDS)]
+    return {
+        "command": "python -m benchmarks.levers",
+        "machines": work.machines(),
+        "train": work.train.model_dump(),
+        "rows": sum(len(fold.held) for fold in folds),
+        "teachers": _teachers(results, folds),
+        "recipes": _recipes(results, folds),
+        "suspects": _suspects(results, folds),
+        "final": _final(work, results),
+        "shots": _shots(results),
+    }
+
+
+def over(values: list[float]) -> dict[str, Any]:
+    """Mean, standard deviation (of a sample) and each value."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": round(statistics.mean(values), DECIMALS), "std": round(spread, DECIMALS), "each": [round(v, DECIMALS) for v in values]}
+
+
+def against(folds: list[Fold], before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
+    """The change of accuracy on all rows together, its 95 % interval and McNemar's p."""
+    names = [name for fold in folds for name in fold.held.names]
+    labels = [str(label) for fold in folds for label in _labels(fold)]
+    old, new = ([str(p) for result in results for p in result["predicted"]] for results in (before, after))
+    told = compare(pair(names, labels, old, new), SIGNIFICANCE)["accuracy"]
+    figures = {"change": told.change, "low": told.low, "high": told.high, "mcnemar_p": told.p or 0.0}
+    return {key: round(value, DECIMALS) for key, value in figures.items()}
+
+
+def _labels(fold: Fold) -> np.ndarray:
+    assert fold.held.labels is not None
+    return fold.held.labels
+
+
+def _complete(results: dict[str, Any], folds: list[Fold], kind: str, what: str) -> list[dict[str, Any]]:
+    """The results of a task in every fold, or nothing if one is missing."""
+    found = [result for fold in folds for name, result in results.items() if name.startswith(f"{fold.name}/{kind}/{what}/")]
+    return found if len(found) == len(folds) else []
+
+
+def _teachers(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
+    scores = _complete(results, folds, "scores", "wider")
+    return {name: over([score[name]["accuracy"] for score in scores]) for name in scores[0]} if scores else {}
+
+
+def _recipes(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
+    """Every recipe that is done, and how far it is from the committed one (while that is not done, from the first that is)."""
+    told: dict[str, Any] = {}
+    done = [name for name in RECIPES if _complete(results, folds, "student", name)]
+    anchor = _complete(results, folds, "student", done[0]) if done else []
+    for name in done:
+        runs = _complete(results, folds, "student", name)
+        figures = {key: over([run[key] for run in runs]) for key in ("accuracy", "macro_f1", "divergence", "agreement", "seconds")}
+        told[name] = {"what": RECIPES[name].what, **figures, "against": {"recipe": done[0], **against(folds, anchor, runs)}}
+    return told
+
+
+def _suspects(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
+    scores = _complete(results, folds, "scores", "wider")
+    told = {}
+    for act in ACTS:
+        runs = _complete(results, folds, "act", act)
+        if runs and scores:
+            plain = [score["finetuned0"] for score in scores]
+            told[act] = {
+                "suspects": over([run["suspects"] for run in runs]),
+                "accuracy": over([run["accuracy"] for run in runs]),
+                "against_all_labels": against(folds, plain, runs),
+            }
+    return told
+
+
+def _final(work: Work, results: dict[str, Any]) -> dict[str, Any]:
+    """On the official test split: every recipe that was trained on all rows, and the teachers."""
+    scores = results.get("full/scores/wider/0")
+    if scores is None:
+        return {}
+    fold = read_fold(work.data, "full")
+    nearest, similarity = nearest_by_jaccard(fold.held.texts, fold.train.texts)
+    assert fold.train.labels is not None
+    alone = (similarity < TWIN) | (fold.train.labels[nearest] != _labels(fold))
+    with SAMPLE.open(encoding="utf-8", newline="") as handle:
+        ours = np.array([fold.labels.index(row["intent"]) for row in csv.DictReader(handle)])
+
+    def row(runs: list[dict[str, Any]], sample: list[list[int]]) -> dict[str, Any]:
+        predicted = [np.array(run["predicted"]) for run in runs]
+        return {key: over([run[key] for run in runs]) for key in ("accuracy", "macro_f1")} | {
+            "without_twins": over([accuracy(_labels(fold)[alone], each[alone]) for each in predicted]),
+            "sample": over([accuracy(ours, np.array(each)[: len(fold.more) // (1 + MORE_COPIES)]) for each in sample]),
+        }
+
+    told: dict[str, Any] = {"queries": len(fold.held), "queries_without_twins": int(alone.sum()), "teachers": {}, "students": {}}
+    for name in (name for name in scores if name != "sample"):
+        told["teachers"][name] = row([scores[name]], [scores["sample"][name]])
+    for name, recipe in RECIPES.items():
+        runs = {key: result for key, result in results.items() if key.startswith(f"full/student/{name}/")}
+        if runs:
+            figures = list(runs.values())
+            differences = {teacher: [against([fold], [scores[teacher]], [run]) for run in figures] for teacher in told["teachers"]}
+            told["students"][name] = {
+                "what": recipe.what,
+                "seeds": [int(key.rsplit("/", 1)[1]) for key in runs],
+                **row(figures, [run["sample"] for run in figures]),
+                "against_teachers": differences,
+            }
+    return told
+
+
+def _shots(results: dict[str, Any]) -> dict[str, Any]:
+    """Accuracy on the official test split after a few queries an intent."""
+    told = {}
+    for shots in SHOTS:
+        students = [result for name, result in results.items() if name.startswith(f"shots{shots}_") and "/student/" in name]
+        scores = [result for name, result in results.items() if name.startswith(f"shots{shots}_") and "/scores/" in name]
+        if len(students) == len(scores) == DRAWS:
+            told[str(shots)] = {"student": over([run["accuracy"] for run in students])} | {
+                name: over([score[name]["accuracy"] for score in scores]) for name in scores[0]
+            }
+    return told

@@ -1,0 +1,200 @@
+"""A student of one recipe on one part of the rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from torch import nn
+from torch.nn import functional as F
+from transformers import BertForSequenceClassification, BertModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from benchmarks.levers.folds import MORE_COPIES, Fold
+from benchmarks.levers.recipes import Recipe
+from benchmarks.levers.teachers import WIDER, Study, product, scored
+from pipeline import artifacts
+from pipeline.batching import LengthBuckets
+from pipeline.distill import guide
+from pipeline.features import Queries
+from pipeline.inference import run_batches
+from pipeline.pooled import load_encoder
+from pipeline.recipe import TrainParams
+from pipeline.student import build_student
+from pipeline.subclone import layer_ends
+from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
+from pipeline.vocabulary import occurring_rows
+
+
+def study_student(study: Study, fold: Fold, recipe: Recipe, params: TrainParams, seed: int) -> dict[str, Any]:
+    """Teaches a student and judges it by the held-out rows.
+
+    Returns:
+        Its predictions (class indices), accuracy, macro-F1, mean Kullback-Leibler divergence from the teachers' product (nats) and share of
+        equal answers, and seconds.
+    """
+    started = time.monotonic()
+    params = params.model_copy(update={**recipe.params, "seed": seed, "student": params.student.model_copy(update=recipe.start)})
+    torch.manual_seed(seed)
+    vocabulary = study.data / "data" / "features" / artifacts.TOKENIZER / "vocab.txt"
+    student, kept = build_student(params.student, params.dropout, fold.labels, study.teacher(fold), Path(), vocabulary, fold.train.ids)
+    examples, buckets = gather(study, fold, recipe, params)
+    learn(student, kept, load_encoder(study.teacher(fold), params.device), examples, buckets, recipe, params, fold.held.ids)
+    nn.Module.to(student, torch.device(params.device))
+    told = judge(study, fold, run_batches(student, fold.held.ids, "fp32")) | {"seconds": round(time.monotonic() - started, 1)}
+    if fold.name == "full":
+        ours = fold.more.ids[: len(fold.more) // (1 + MORE_COPIES)]
+        told["sample"] = run_batches(student, ours, "fp32").argmax(axis=1).tolist()
+    return told
+
+
+def gather(study: Study, fold: Fold, recipe: Recipe, params: TrainParams) -> tuple[Examples, LengthBuckets]:
+    """The texts with their targets, and which of them an epoch has: every query, and some of its copies drawn anew."""
+    kinds = ["train", "copies", *(["more"] if recipe.more else [])]
+    texts: list[Queries] = [getattr(fold, kind) for kind in kinds]
+    ids = [tokens for part in texts for tokens in part.ids]
+    targets = fold.train.labels if recipe.teacher == "labels" else np.concatenate([opinion(study, fold, kind, recipe) for kind in kinds])
+    assert targets is not None
+    train, drawn, ours = len(fold.train), params.copies_per_epoch, len(fold.more) // (1 + MORE_COPIES) if recipe.more else 0
+
+    def rows_of_epoch(rng: np.random.Generator) -> np.ndarray:
+        copies = rng.permuted(np.tile(np.arange(recipe.copies), (train, 1)), axis=1)[:, :drawn]
+        first = train + len(fold.copies)
+        variants = first + rng.integers(len(fold.more), size=drawn * ours)
+        return np.concatenate(
+            [np.arange(train), (train * (1 + copies) + np.arange(train)[:, None]).ravel(), first + np.arange(ours), variants]
+        )
+
+    buckets = LengthBuckets(np.array([len(tokens) for tokens in ids]), rows_of_epoch, params.batch_size, params.seed)
+    return Examples(ids, targets), buckets
+
+
+def opinion(study: Study, fold: Fold, kind: str, recipe: Recipe) -> np.ndarray:
+    """What the recipe's teachers think of a kind of text, shape (N, classes)."""
+    members = {"wider": WIDER, "finetuned": ("finetuned0",)}.get(recipe.teacher)
+    if members:
+        return product(study, fold, kind, members)
+    return product(study, fold, kind, unseen=recipe.teacher == "unseen" and kind != "more")
+
+
+def learn(
+    student: BertForSequenceClassification,
+    kept: torch.Tensor | None,
+    teacher: BertModel,
+    examples: Examples,
+    buckets: LengthBuckets,
+    recipe: Recipe,
+    params: TrainParams,
+    held: list[np.ndarray],
+) -> None:
+    """Trains the student in place."""
+    learner: nn.Module = student
+    if params.hidden_weight:
+        learner, states = guide(student, teacher, kept, examples.ids, params.hidden_weight, params.precision)
+        examples = Examples(examples.ids, examples.targets, states)
+    if recipe.attention:
+        learner = WithAttention(learner, student, teacher, recipe.attention)
+    loss = soft_loss(params.distillation_temperature) if recipe.teacher != "labels" else smooth(recipe.smoothing)
+    averaged = Average(student, params.epochs - math.ceil(recipe.average * params.epochs)) if recipe.average else None
+    with ExitStack() as stack:
+        stack.enter_context(occurring_rows(student.bert, [*examples.ids, *held]))
+        student.bert.embeddings.word_embeddings.weight.requires_grad_(not recipe.frozen)
+        if recipe.two_steps:
+            fit(learner, student.classifier, examples, buckets, nothing, plan(params, params.epochs // 2), lambda *_: None)
+            only = Examples(examples.ids, examples.targets)
+            fit(student, student.classifier, only, buckets, loss, plan(params, params.epochs // 2), lambda *_: None)
+            return
+        fit(learner, student.classifier, examples, buckets, loss, plan(params, params.epochs), averaged or (lambda *_: None))
+        if averaged:
+            student.load_state_dict(averaged.mean())
+
+
+def plan(params: TrainParams, epochs: int) -> Schedule:
+    """The schedule of the params over a number of epochs."""
+    return Schedule(
+        epochs=epochs,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        head_learning_rate=params.learning_rate,
+        warmup_fraction=params.warmup_fraction,
+        weight_decay=params.weight_decay,
+        precision=params.precision,
+        device=params.device,
+        seed=params.seed,
+    )
+
+
+def nothing(logits_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """No loss of the logits: what the model itself adds is all."""
+    return logits_BC.sum() * 0
+
+
+def smooth(smoothing: float) -> Loss:
+    """Cross-entropy with class indices, some of the mass on all classes alike (Szegedy et al. 2016, arXiv 1512.00567)."""
+    if not smoothing:
+        return hard_loss
+    return lambda logits_BC, targets_B: F.cross_entropy(logits_BC, targets_B, label_smoothing=smoothing)
+
+
+class Average:
+    """The mean of a model's weights at the ends of the epochs after a first one."""
+
+    def __init__(self, model: nn.Module, after: int) -> None:
+        self.model, self.after, self.count = model, after, 0
+        self.total: dict[str, torch.Tensor] = {}
+
+    def __call__(self, epoch: int, loss: float) -> None:
+        """Adds the weights as they are."""
+        if epoch > self.after:
+            self.count += 1
+            for name, value in self.model.state_dict().items():
+                self.total[name] = self.total.get(name, 0) + value.double()
+
+    def mean(self) -> dict[str, torch.Tensor]:
+        """The averaged weights."""
+        return {name: (value / self.count).to(self.model.state_dict()[name].dtype) for name, value in self.total.items()}
+
+
+class WithAttention(nn.Module):
+    """Adds how far the student's attention is from the teacher's: their divergence at every token, mean of heads and layers (nats).
+
+    After Jiao et al. 2020 (arXiv 1909.10351, equation 6), of the normalised maps instead of the scores, since the widths differ.
+    """
+
+    def __init__(self, inner: nn.Module, student: BertForSequenceClassification, teacher: BertModel, weight: float) -> None:
+        super().__init__()
+        self.inner, self.student, self.weight = inner, student, weight
+        teacher.set_attn_implementation("eager")
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.layers = layer_ends(teacher.config.num_hidden_layers, student.config.num_hidden_layers)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **more: torch.Tensor) -> SequenceClassifierOutput:
+        """Logits of shape (B, classes) and all further losses."""
+        outputs = self.inner(input_ids=input_ids, attention_mask=attention_mask, **more)
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "output_attentions": True}
+        with torch.no_grad():
+            theirs = self.teacher.eval()(**batch).attentions
+        ours = self.student.bert(**batch).attentions
+        told = attention_mask.bool()
+        gaps = []
+        for layer, mine_BHTT in zip(self.layers, ours, strict=True):
+            wanted, mine = (maps.transpose(1, 2)[told].float() + 1e-9 for maps in (theirs[layer - 1], mine_BHTT))
+            gaps.append((wanted * (wanted.log() - mine.log())).sum(dim=-1).mean())
+        extra = self.weight * torch.stack(gaps).mean()
+        return SequenceClassifierOutput(loss=extra if outputs.loss is None else outputs.loss + extra, logits=outputs.logits)
+
+
+def judge(study: Study, fold: Fold, logits_NC: np.ndarray) -> dict[str, Any]:
+    """Figures of logits on the held-out rows."""
+    log_p_NC, theirs_NC = log_softmax(logits_NC, axis=1), product(study, fold, "held")
+    return {
+        **scored(log_p_NC, fold),
+        "divergence": float((np.exp(theirs_NC) * (theirs_NC - log_p_NC)).sum(axis=1).mean()),
+        "agreement": float((theirs_NC.argmax(axis=1) == log_p_NC.argmax(axis=1)).mean()),
+    }

@@ -1,0 +1,162 @@
+"""What there is to do, each task a process's work of a minute or so, and what is done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.levers.folds import FOLDS, INNER, SEED, read_fold
+from benchmarks.levers.recipes import RECIPES, Recipe
+from benchmarks.levers.students import study_student
+from benchmarks.levers.teachers import ACTS, PRODUCT, WIDER, Study, act_on_suspects, score_teachers, teach, teach_unseen
+from pipeline.recipe import TrainParams
+from pipeline.runtime import fix_runtime, machine_class
+from pipeline.teach import TeachParams
+
+SHOTS, DRAWS = (5, 10), 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to do for a part of the rows.
+
+    Attributes:
+        fold: the part, see `Fold`.
+        kind: ``teach``, ``unseen``, ``act``, ``scores`` or ``student``.
+        what: the member, the act or the recipe.
+        number: the inner part of ``unseen``, the seed of ``student``.
+        needs: names of tasks that must be done before.
+    """
+
+    fold: str
+    kind: str
+    what: str = ""
+    number: int = 0
+    needs: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A name that no other task has."""
+        return f"{self.fold}/{self.kind}/{self.what}/{self.number}"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where and how.
+
+    Attributes:
+        data: a checkout in which `featurize` ran on BANKING77.
+        folder: for what is done already.
+        teach: how teachers are fitted.
+        train: the committed recipe.
+    """
+
+    data: Path
+    folder: Path
+    teach: TeachParams
+    train: TrainParams
+
+    @cached_property
+    def study(self) -> Study:
+        """The teachers' part of it."""
+        return Study(self.data, self.folder, self.teach)
+
+    @property
+    def _results(self) -> Path:
+        return self.folder / "results.jsonl"
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """What every finished task returned."""
+        if not self._results.exists():
+            return {}
+        lines = self._results.read_text(encoding="utf-8").splitlines()
+        return {entry["task"]: entry["result"] for entry in map(json.loads, lines)}
+
+    def machines(self) -> list[dict[str, Any]]:
+        """What the finished tasks ran on."""
+        lines = self._results.read_text(encoding="utf-8").splitlines() if self._results.exists() else []
+        return [json.loads(text) for text in dict.fromkeys(json.dumps(json.loads(line)["machine"], sort_keys=True) for line in lines)]
+
+    def finished(self) -> set[str]:
+        """The names of the finished tasks."""
+        return set(self.results())
+
+    def keep(self, task: Task, result: dict[str, Any]) -> None:
+        """Adds a result and what it was made on, in one write."""
+        machine = machine_class(self.train.threads, self.train.precision, self.train.device)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._results.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"task": task.name, "machine": machine, "result": result}) + "\n")
+
+
+def teachers(fold: str, members: tuple[str, ...]) -> list[Task]:
+    """A task a member."""
+    return [Task(fold, "teach", member) for member in members]
+
+
+def student(fold: str, name: str, seed: int) -> Task:
+    """The task of a recipe, with what it needs of teachers."""
+    recipe: Recipe = RECIPES[name]
+    needs = [task.name for task in teachers(fold, WIDER if recipe.teacher == "wider" else PRODUCT)]
+    needs += [task.name for task in unseen(fold)] if recipe.teacher == "unseen" else []
+    return Task(fold, "student", name, seed, tuple(needs))
+
+
+def unseen(fold: str) -> list[Task]:
+    """The teachers that have not seen one inner part."""
+    return [Task(fold, "unseen", member, part) for member in PRODUCT for part in range(INNER)]
+
+
+def plan_recipes(recipes: list[str]) -> list[Task]:
+    """Teachers, students, and what acting on suspect labels is worth, for every fold; what takes long first."""
+    folds = [f"fold{number}" for number in range(FOLDS)]
+    fitted = [task for fold in folds for task in teachers(fold, WIDER)]
+    doubting = [task for fold in folds for task in unseen(fold)]
+    names = tuple(task.name for task in doubting)
+    ordered = sorted(
+        recipes, key=lambda name: -RECIPES[name].params.get("epochs", 0) * (1 + RECIPES[name].params.get("copies_per_epoch", 2))
+    )
+    students = [student(fold, name, SEED + number) for name in ordered for number, fold in enumerate(folds)]
+    acts = [Task(fold, "act", act, 0, tuple(name for name in names if name.startswith(fold))) for act in ACTS for fold in folds]
+    return [*fitted, *doubting, *scores(folds, WIDER), *students, *acts]
+
+
+def plan_final(recipe: str, seeds: int) -> list[Task]:
+    """Teachers of all training rows, and students of several seeds."""
+    fitted = teachers("full", WIDER)
+    doubting = unseen("full") if RECIPES[recipe].teacher == "unseen" else []
+    return [*fitted, *doubting, *scores(["full"], WIDER), *(student("full", recipe, SEED + number) for number in range(seeds))]
+
+
+def plan_shots() -> list[Task]:
+    """Teachers and a student of the committed recipe for few queries an intent, three draws each."""
+    folds = [f"shots{shots}_{draw}" for shots in SHOTS for draw in range(DRAWS)]
+    fitted = [task for fold in folds for task in teachers(fold, PRODUCT)]
+    return [*fitted, *scores(folds, PRODUCT), *(student(fold, "base", SEED) for fold in folds)]
+
+
+def scores(folds: list[str], members: tuple[str, ...]) -> list[Task]:
+    """How good the teachers are."""
+    return [
+        Task(fold, "scores", "wider" if members == WIDER else "product", 0, tuple(t.name for t in teachers(fold, members)))
+        for fold in folds
+    ]
+
+
+def run(work: Work, task: Task) -> dict[str, Any]:
+    """Does a task, in a process of its own."""
+    fix_runtime(work.teach.threads, SEED)
+    fold = read_fold(work.data, task.fold)
+    (work.folder / task.fold).mkdir(parents=True, exist_ok=True)
+    if task.kind == "teach":
+        return teach(work.study, fold, task.what)
+    if task.kind == "unseen":
+        return teach_unseen(work.study, fold, task.what, task.number)
+    if task.kind == "act":
+        return act_on_suspects(work.study, fold, task.what)
+    if task.kind == "scores":
+        return score_teachers(work.study, fold, WIDER if task.what == "wider" else PRODUCT)
+    return study_student(work.study, fold, RECIPES[task.what], work.train, task.number)

@@ -1,0 +1,73 @@
+"""Writes the model card of the last run, beside a copy of its checkpoint: what `publish` would upload.
+
+Reads   models/tinybert (and with --onnx models/onnx), metrics/, plots/evaluate, params.yaml, dvc.lock, git
+Writes  build/publish: checkpoint, README.md (the card), provenance.json, plots/, onnx/
+Run     python -m pipeline.card [--onnx] [--output build/publish]
+
+Works on any tree that was run, and notes what `publish` would refuse.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.check_model import check
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.publishing.facts import MODEL, ONNX, Facts, read_facts
+from pipeline.publishing.folder import lay_out
+from pipeline.publishing.model_card import PICTURES, Tables, make_card
+from pipeline.reporting.lockfile import LOCK, stale
+from pipeline.tables.exported import abstention, export
+from pipeline.tables.results import results
+
+OUTPUT = Path("build/publish")
+PLOTS = Path("plots/evaluate")
+
+
+def write(output: Path, place: str, onnx: bool) -> tuple[Facts, list[str]]:
+    """Makes the folder, whose card says that the model lies at ``place``.
+
+    Returns:
+        What the card tells, and why it must not be published: one line a reason.
+
+    Raises:
+        UserError: a file that it needs is missing or cannot be read.
+    """
+    facts = read_facts(Path())
+    folders = [MODEL, *([ONNX] if onnx else [])]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder: run `make repro` or `dvc pull {folder}` first")
+    told = Tables(results(), abstention(), export() if onnx else "")
+    lay_out(output, MODEL, ONNX if onnx else None, [PLOTS / picture for picture in PICTURES], make_card(facts, told, place), facts)
+    return facts, [
+        *(["the working tree has changes that are in no commit: commit them first"] if facts.dirty else []),
+        *(problem for problem in map(_not_locked, folders) if problem),
+        *(f"{LOCK}: {line}: run `make repro` and commit" for line in stale(Path())),
+    ]
+
+
+def _not_locked(folder: Path) -> str | None:
+    """Why a folder is not the one in the lock; DVC's own status does not say it where its cache lacks the folder."""
+    try:
+        check(folder, Path(LOCK))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def main() -> None:
+    """Writes the folder and says what is in the way of publishing it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--onnx", action="store_true", help="the ONNX graphs as well, under onnx/")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"folder that is written anew ({OUTPUT})")
+    args = parser.parse_args()
+    _, problems = write(args.output, str(args.output), args.onnx)
+    print(f"{args.output / 'README.md'}: the card of {MODEL}")
+    for problem in problems:
+        print(f"note: not to be published: {problem}")
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,87 @@
+"""The direct dependencies: what `pyproject.toml` asks for, what is locked, and what `docs/packages.json` keeps of each."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pipeline import artifacts
+from pipeline.reporting.markdown import table
+from pipeline.reporting.results import PYPROJECT, REQUIREMENTS, parse_packages
+
+KNOWN = Path("docs/packages.json")  # {"asked": when, "packages": {name: {"licence": .., "newest": .., "released": "YYYY-MM"}}}
+HEADER = ("package", "what for, why this one", "licence", "locked", "newest release")
+SHORT = {  # how packages that name no SPDX identifier name their licences
+    "Apache Software License": "Apache-2.0",
+    "Apache 2.0 License": "Apache-2.0",
+    "Apache 2.0": "Apache-2.0",
+    "BSD License": "BSD",
+    "MIT License": "MIT",
+    "Python Software Foundation License": "PSF-2.0",
+}
+OPENINGS = {"Apache License": "Apache-2.0", "MIT License": "MIT"}  # of a licence's whole text, where a package gives that for a name
+LONGEST = 60  # characters of a licence's name; what is longer is its text
+
+
+def direct() -> list[str]:
+    """The names in `pyproject.toml`, those of the extras included, in its order and spelling."""
+    project = tomllib.loads(Path(PYPROJECT).read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    return list(dict.fromkeys(re.split(r"[=<>\[;]", line)[0] for group in groups for line in group))
+
+
+def versions() -> dict[str, str]:
+    """The exact versions that the lock names, or, of what is not in it, `pyproject.toml`."""
+    found: dict[str, str] = {}
+    for path in (PYPROJECT, REQUIREMENTS):
+        found |= parse_packages(Path(path).read_bytes())
+    return {_normal(name): version for name, version in found.items()}
+
+
+def outside_the_lock() -> dict[str, str]:
+    """The direct dependencies that `pyproject.toml` pins and no hash holds, with their versions."""
+    locked = {_normal(name) for name in parse_packages(Path(REQUIREMENTS).read_bytes())}
+    return {name: versions()[_normal(name)] for name in direct() if _normal(name) not in locked and _normal(name) in versions()}
+
+
+def name_licence(expression: str | None, classifiers: list[str], text: str | None) -> str:
+    """The licence in a word: SPDX expression, else trove classifiers, else what the package says, or what that begins with."""
+    if expression:
+        return expression
+    named = [classifier.split(" :: ")[-1] for classifier in classifiers if classifier.startswith("License ::")]
+    text = (text or "").strip()
+    if not named and text:
+        short = len(text) <= LONGEST and "\n" not in text
+        named = [text] if short else [name for opening, name in OPENINGS.items() if text.startswith(opening)]
+    return " AND ".join(SHORT.get(name, name) for name in named) or "see its metadata"
+
+
+def complete(rows: str) -> str:
+    """The README's table: its first two columns as they are, written by hand; the others from the lock and `docs/packages.json`."""
+    kept: dict[str, Any] = artifacts.read_json(KNOWN) if KNOWN.exists() else {"asked": "never", "packages": {}}
+    known, locked = kept["packages"], versions()
+    lines = []
+    for row in rows.splitlines():
+        if not row.startswith("| `"):
+            continue
+        named, what = row.strip("| ").split(" | ")[:2]
+        names = re.findall(r"`([\w-]+)`", named)
+        told = [known.get(name, {}) for name in names]
+        licences = [each.get("licence", "not asked") for each in told]
+        newest = [f"{each['newest']}, {each['released']}" if each else "not asked" for each in told]
+        lines.append(
+            [
+                named,
+                what,
+                licences[0] if len(set(licences)) == 1 else ", ".join(licences),
+                ", ".join(locked.get(_normal(name), "not locked") for name in names),
+                "; ".join(newest),
+            ]
+        )
+    return table(HEADER, lines) + f"\nNewest releases as of {kept['asked']}.\n"
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,50 @@
+"""Uploads the checkpoint of this commit, with its card, to a model repository of the hub. Shows what it would do unless told to do it.
+
+Run     python -m pipeline.publish [--onnx]                           what would be uploaded, and the card in build/publish
+        python -m pipeline.publish --repo user/name --push [--public]
+
+Refuses what nobody could trace: a tree with uncommitted changes, a checkpoint or metrics that are not those of dvc.lock.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.card import OUTPUT, write
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.publishing.folder import CARD, files
+from pipeline.publishing.repository import push
+
+
+def main() -> None:
+    """Makes the folder, refuses or lists it, and uploads it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repo", help="the hub's repository, as user/name")
+    parser.add_argument("--push", action="store_true", help="do it; else only say what would be done")
+    parser.add_argument("--onnx", action="store_true", help="the ONNX graphs as well, under onnx/")
+    parser.add_argument("--public", action="store_true", help="a new repository may be read by all; else by its owner")
+    parser.add_argument("--replace", action="store_true", help="also a repository that this command did not make: its files go")
+    args = parser.parse_args()
+    if args.push and not args.repo:
+        raise UserError("--push: name the repository with --repo user/name")
+
+    facts, problems = write(OUTPUT, args.repo or str(OUTPUT), args.onnx)
+    if problems:
+        more = f" (and {len(problems) - 1} more: `python -m pipeline.card` lists them)" if len(problems) > 1 else ""
+        raise UserError(f"not to be published: {problems[0]}{more}")
+    wanted = files(OUTPUT)
+    for name, entry in wanted.items():
+        print(f"{entry.sha256}  {entry.bytes:>11,}  {name}")
+    total = sum(entry.bytes for entry in wanted.values())
+    print(f"{len(wanted)} files, {total:,} bytes, of commit {facts.commit[:12]}; the card: {OUTPUT / CARD}")
+    if not args.push:
+        print(f"nothing was uploaded: add {'' if args.repo else '--repo user/name '}--push")
+        return
+    pushed = push(args.repo, OUTPUT, f"{facts.commit[:12]}: checkpoint, card and provenance", args.public, args.replace)
+    for name in pushed.deleted:
+        print(f"removed there: {name}")
+    print(f"published: {pushed.url}")
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,118 @@
+"""What a model card tells, read from the files that a run left: metrics, params, lock, plots' data, git."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline import artifacts
+from pipeline.encoders import ENCODERS, Encoder
+from pipeline.errors import UserError
+from pipeline.reporting.lockfile import LOCK, outputs
+from pipeline.reporting.results import SAMPLE, STUDENT, Results, read_results
+from pipeline.revisions import Revision, head
+from pipeline.sources import CARD_SUFFIX, read_card
+
+MODEL, ONNX = Path("models/tinybert"), Path("models/onnx")
+REFERENCES = Path("metrics/reference")
+NEEDED = ("data", "features", "train", "machine", "evaluate", "abstention")  # metrics/NAME.json
+F1, CONFUSIONS = Path("plots/evaluate/f1_by_intent.csv"), Path("plots/evaluate/confusions.csv")
+PATHS = ("fetch.train", "fetch.test", "evaluate.out_of_scope")  # knobs that may tell where somebody keeps his files
+OWN_NAME = "our own sample"
+
+
+class Dataset(NamedTuple):
+    """Where queries and intents came from; empty where nobody said."""
+
+    name: str
+    licence: str
+    citation: str
+    repository: str  # on the hub
+    revision: str
+
+
+class Facts(NamedTuple):
+    """Everything a card tells."""
+
+    results: Results
+    metrics: dict[str, Any]  # by name of the file in metrics/
+    params: dict[str, Any]  # dotted keys; of paths that are somebody's own, only the file's name
+    dataset: Dataset
+    encoder: Encoder | None
+    start: Encoder | None  # what the student was before, where it was pre-trained
+    weakest: list[dict[str, str]]  # columns intent and f1, the weakest first
+    confusions: list[dict[str, str]]  # columns intent, predicted and queries
+    cost: dict[str, Any] | None  # the reference run on the same dataset, if there was one
+    commit: str
+    dirty: bool
+    lock_sha256: str
+
+    @property
+    def student(self) -> dict[str, float]:
+        """The student's figures on the test split."""
+        return self.results.metrics[STUDENT]
+
+    def locked(self, path: Path) -> str:
+        """The hash of an output in the lock, or words that say that there is none."""
+        entry = outputs(self.results.lock).get(path.as_posix())
+        return (entry and entry.md5) or "not in the lock"
+
+
+def read_facts(root: Path) -> Facts:
+    """Reads what the last run left in a working tree.
+
+    Raises:
+        UserError: a file is missing or cannot be read.
+    """
+    for path in [*(root / f"metrics/{name}.json" for name in NEEDED), root / LOCK, root / F1, root / CONFUSIONS]:
+        if not path.is_file():
+            raise UserError(f"{path.relative_to(root)}: no such file: run `make repro` first")
+    results = read_results(Revision(root))
+    broken = {path: told for path, told in results.problems.items() if told != "no such file"}
+    if broken or not results.params:
+        name, told = next(iter(broken.items()), ("params.yaml", "no such file"))
+        raise UserError(f"{name}: {told}: bring it back with `git checkout -- {name}`, or run `make repro`")
+    params = {key: _discreet(value) if key in PATHS else value for key, value in results.params.items()}
+    commit, dirty = head(root)
+    return Facts(
+        results=results,
+        metrics={name: artifacts.read_json(root / f"metrics/{name}.json") for name in NEEDED},
+        params=params,
+        dataset=_dataset(root, str(results.params["fetch.train"])),
+        encoder=ENCODERS.get(str(params["fetch.encoder"])),
+        start=ENCODERS.get(str(params["fetch.student_encoder"])) if params["train.student.start"] == "pretrained" else None,
+        weakest=_table(root / F1),
+        confusions=_table(root / CONFUSIONS),
+        cost=_cost(root, results.params["fetch.train"]),
+        commit=commit,
+        dirty=dirty,
+        lock_sha256=hashlib.sha256((root / LOCK).read_bytes()).hexdigest(),
+    )
+
+
+def _dataset(root: Path, train: str) -> Dataset:
+    if train == SAMPLE:
+        return Dataset(OWN_NAME, "CC0-1.0", "", "", "")
+    if Path(train).suffix == CARD_SUFFIX:
+        card = read_card(root / train)
+        return Dataset(card.name, card.licence, card.citation, card.repository, card.revision)
+    return Dataset(Path(train).name, "", "", "", "")
+
+
+def _discreet(path: Any) -> Any:
+    return Path(path).name if isinstance(path, str) and Path(path).is_absolute() else path
+
+
+def _cost(root: Path, train: Any) -> dict[str, Any] | None:
+    for path in sorted((root / REFERENCES).glob("*.json")):
+        run: dict[str, Any] = artifacts.read_json(path)
+        if "wall_seconds" in run and run["params"]["fetch"]["train"] == train:
+            return run
+    return None
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))

@@ -1,0 +1,132 @@
+"""Searches knobs for the best validation accuracy with Optuna; a trial is a DVC experiment that runs up to stage `train`.
+
+Run     python -m pipeline.sweep [--trials 30] [--space configs/sweep.yaml] [-S section.key=value ...]
+        python -m pipeline.sweep --trials 0        draws what there is so far
+
+Start it again to go on; start it several times to run several trials at once, on one machine or, with one database as `--storage`, on many.
+Writes a table and pictures to build/sweeps/STUDY. The test split is never looked at. See docs/sweeps.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import signal
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+
+from pipeline.compose import compose
+from pipeline.errors import UserError, exit_with_one_line
+from pipeline.experiment_run import TARGET, Turnstile
+from pipeline.params import read_params
+from pipeline.search_space import Sweep, look_up
+from pipeline.study import open_study
+from pipeline.sweep_report import tell, write_report
+from pipeline.sweep_worker import Worker
+
+OUTPUT = Path("build/sweeps")
+STORAGE = Path(".dvc/tmp/sweeps")
+SWEPT = ("featurize", "teach", TARGET)  # earlier: the rows that trials are judged by; later: does not touch the student
+
+
+def check_space(file: Path, overrides: list[str]) -> tuple[Sweep, dict[str, Any]]:
+    """Reads the space of a sweep and holds every end and choice of its knobs to the typed params.
+
+    Returns:
+        The space, and the params that all trials share.
+
+    Raises:
+        UserError: no such knob, a value that it cannot take, or validation rows that are trained on.
+    """
+    space = read_params("sweep", Sweep, file)
+    with tempfile.TemporaryDirectory() as scratch:
+        composed = Path(scratch) / "params.yaml"
+        compose(overrides, composed)
+        params: dict[str, Any] = yaml.safe_load(composed.read_text(encoding="utf-8"))
+        if params["prepare"]["refit"]:
+            raise UserError("prepare.refit: true: the student would be judged by rows it was trained on: sweep without it")
+        for name, knob in space.knobs.items():
+            _check_name(file, name, params)
+            for value in knob.ends():
+                if problem := _misfit(name, value, params, composed):
+                    raise UserError(f"{file}: sweep.knobs.{problem}")
+    return space, params
+
+
+def _check_name(file: Path, name: str, params: dict[str, Any]) -> None:
+    stage = name.split(".", maxsplit=1)[0]
+    if stage not in SWEPT:
+        raise UserError(f"{file}: sweep.knobs.{name}: a sweep is of knobs of {', '.join(SWEPT)}: remove it")
+    try:
+        look_up(params, name)
+    except KeyError:
+        raise UserError(f"{file}: sweep.knobs.{name}: no such knob: docs/params.md lists them") from None
+
+
+def _misfit(name: str, value: object, params: dict[str, Any], scratch: Path) -> str | None:
+    """What is wrong with a value by itself; whether it fits others is for the trial to tell."""
+    stage, *parents, last = name.split(".")
+    section: dict[str, Any] = yaml.safe_load(yaml.safe_dump(params[stage]))
+    inner = section
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = value
+    scratch.write_text(yaml.safe_dump({stage: section}), encoding="utf-8")
+    try:
+        read_params(stage, getattr(importlib.import_module(f"pipeline.{stage}"), f"{stage.capitalize()}Params"), scratch)
+    except UserError as error:
+        told = str(error).removeprefix(f"{scratch}: ")
+        return told if told.startswith(f"{name}: ") else None
+    return None
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=30, metavar="N", help="of the study in all, those of earlier calls included (30)")
+    parser.add_argument("--space", type=Path, default=Path("configs/sweep.yaml"), metavar="FILE", help="what to try")
+    parser.add_argument("--study", default="student", help="name of the study, and of its experiments (student)")
+    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="for all trials, as in `dvc exp run`")
+    parser.add_argument(
+        "--storage", metavar="URL", help="a database for several machines, else $SWEEP_STORAGE, else a file in .dvc/tmp/sweeps"
+    )
+    parser.add_argument("--heartbeat", type=int, default=60, metavar="S", help="a worker silent for twice as long is taken for dead (60)")
+    parser.add_argument("--seed", type=int, default=42, help="of the draws (42)")
+    args = parser.parse_args()
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", args.study):
+        parser.error(f"--study {args.study}: letters, digits, - and _ only")
+    if args.trials < 0 or args.heartbeat < 1:
+        parser.error("--trials must be 0 or more, --heartbeat 1 or more")
+    return args
+
+
+def main() -> None:
+    """Opens the study, runs what is missing of it, and draws it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script it would be ignored, by DVC too
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats: of 2020, and still called that
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    args = read_arguments()
+    STORAGE.mkdir(parents=True, exist_ok=True)
+    url = args.storage or os.environ.get("SWEEP_STORAGE") or f"sqlite:///{STORAGE / args.study}.db"
+    space, params = check_space(args.space, args.set_param)
+    turnstile = Turnstile(STORAGE / "turnstile")
+    with turnstile:
+        study = open_study(url, args.study, args.heartbeat, space, params)
+    folder = OUTPUT / args.study
+    try:
+        Worker(study, space, args.set_param, args.seed, folder / "logs", turnstile).work(args.trials)
+    finally:
+        write_report(study, space, folder)
+    print(tell(study, folder))
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)

@@ -1,0 +1,112 @@
+"""What runs the trials of a sweep, one after the other."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import fail_stale_trials
+from optuna.trial import TrialState
+
+from pipeline.errors import UserError
+from pipeline.experiment_run import METRICS, ExperimentError, Turnstile, read_yaml, run_experiment
+from pipeline.progress import Epoch
+from pipeline.search_space import Sweep, look_up, override
+from pipeline.study import NAME
+
+FAILURES = 3  # of one worker in a row: then it is not the draw
+PREPARED = "prepared"  # attribute of a study: hashes of the rows that its trials learn from and are judged by
+
+
+@dataclass
+class Worker:
+    """What runs trials of a study, one after the other."""
+
+    study: optuna.Study
+    space: Sweep
+    overrides: list[str]
+    seed: int
+    logs: Path
+    turnstile: Turnstile
+    trial: optuna.Trial | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def work(self, trials: int) -> None:
+        """Runs trials until the study has as many.
+
+        Raises:
+            UserError: trials fail one after the other, or the worker was told to stop.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        while True:
+            fail_stale_trials(self.study)
+            if count(self.study) >= trials:
+                return
+            try:
+                self.study.optimize(self._run, n_trials=1, catch=(ExperimentError,))
+            except KeyboardInterrupt:
+                if self.trial is not None:
+                    self.study.enqueue_trial(self.trial.params)
+                raise UserError("stopped: the same command goes on where it stopped") from None
+            if len(self.problems) == FAILURES:
+                raise UserError(f"{FAILURES} trials failed one after the other; the last: {self.problems[-1]}")
+
+    def _run(self, trial: optuna.Trial) -> float:
+        first, self.trial = self.trial is None, trial
+        # a seed a trial: workers that begin together draw unlike values, and a study is the same again where one worker runs it
+        self.study.sampler = optuna.samplers.TPESampler(seed=zlib.crc32(f"{self.seed} {trial.number}".encode()), constant_liar=True)
+        values = {name: knob.draw(trial, name) for name, knob in self.space.knobs.items()}
+        name = f"{self.study.study_name}-{self.study.user_attrs[NAME]}-{trial.number:03}"
+        trial.set_user_attr("experiment", name)
+
+        def on_epoch(epoch: Epoch) -> None:
+            trial.report(epoch.accuracy, epoch.epoch)
+            if epoch.epoch < epoch.epochs and trial.should_prune():  # the last has nothing left to save
+                print(f"trial {trial.number}: given up after epoch {epoch.epoch} of {epoch.epochs}: {epoch.accuracy:.4f}", flush=True)
+                raise optuna.TrialPruned
+
+        overrides = [*self.overrides, *(override(knob, value) for knob, value in values.items())]
+        try:
+            run_experiment(name, overrides, self.logs / f"{name}.txt", self.turnstile, first, on_epoch)
+            accuracy = judge(self.study, name, values)
+        except ExperimentError as error:
+            trial.set_user_attr("problem", str(error))
+            self.problems.append(str(error))
+            print(f"trial {trial.number}: failed: {error}", flush=True)
+            raise
+        except optuna.TrialPruned:
+            self.problems.clear()
+            raise
+        self.problems.clear()
+        print(f"trial {trial.number}: validation accuracy {accuracy:.4f}, experiment {name}", flush=True)
+        return accuracy
+
+
+def judge(study: optuna.Study, name: str, values: dict[str, Any]) -> float:
+    """Validation accuracy of an experiment, if it is one that can be compared with the study's others.
+
+    Raises:
+        ExperimentError: the experiment ran with other values, or left no metrics.
+        UserError: its rows are not those of the trials before.
+    """
+    params = read_yaml(name, "params.yaml")
+    if other := [knob for knob, value in values.items() if look_up(params, knob) != value]:
+        raise ExperimentError(f"experiment {name}: {other[0]}: {look_up(params, other[0])!r} instead of {values[other[0]]!r}")
+    prepared = {out["path"]: out["md5"] for out in read_yaml(name, "dvc.lock")["stages"]["prepare"]["outs"]}
+    if study.user_attrs.get(PREPARED, prepared) != prepared:
+        raise UserError(
+            f"experiment {name}: its prepared rows are not those of other trials: bring the data back, or begin another study with --study"
+        )
+    study.set_user_attr(PREPARED, prepared)
+    return float(read_yaml(name, METRICS)["validation_accuracy"])
+
+
+def count(study: optuna.Study) -> int:
+    """Trials that ended by themselves or are running; those that were killed are queued again and do not count."""
+    return sum(
+        trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING) or "problem" in trial.user_attrs
+        for trial in study.trials
+    )

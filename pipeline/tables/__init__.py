@@ -1,0 +1,1 @@
+"""What the generated blocks of the documents are made of; `python -m pipeline.tables` is their command."""

@@ -1,0 +1,63 @@
+"""The generated blocks: which there are, and which documents have any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.auditing.table import audit
+from pipeline.errors import UserError
+from pipeline.packages import complete
+from pipeline.provenance import fetched
+from pipeline.tables.drift import drift
+from pipeline.tables.exported import abstention, export
+from pipeline.tables.knobs import params, settings
+from pipeline.tables.levers import best, levers
+from pipeline.tables.results import reference, results
+from pipeline.tables.sample import out_of_scope, sample
+from pipeline.tables.stages import stage_details, stages
+
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
+MAKERS: dict[str, Callable[[], str]] = {
+    "abstention": abstention,
+    "audit": audit,
+    "best": best,
+    "drift": drift,
+    "export": export,
+    "fetched": fetched,
+    "levers": levers,
+    "out_of_scope": out_of_scope,
+    "params": params,
+    "reference": reference,
+    "results": results,
+    "sample": sample,
+    "settings": settings,
+    "stage_details": stage_details,
+    "stages": stages,
+}
+
+
+def find_documents() -> list[Path]:
+    """The documents that have a generated block."""
+    found = (path for pattern in DOCUMENTS for path in sorted(Path().glob(pattern)))
+    return [path for path in found if BLOCK.search(path.read_text(encoding="utf-8"))]
+
+
+def render(document: str) -> str:
+    """A document with its generated blocks made anew.
+
+    Raises:
+        UserError: a block is none of ours.
+    """
+    return BLOCK.sub(_make, document)
+
+
+def _make(block: re.Match[str]) -> str:
+    first, name, last = block.groups()
+    if name == "dependencies":  # two of its columns are written by hand, in the block itself
+        return f"{first}{complete(block[0])}{last}"
+    if name not in MAKERS:
+        raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join([*MAKERS, 'dependencies'])}")
+    return f"{first}{MAKERS[name]()}{last}"

@@ -1,0 +1,56 @@
+"""The texts of our own sample."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections import Counter
+from pathlib import Path
+
+from pipeline import artifacts
+from pipeline.reporting.markdown import table
+
+AGREEMENT = Path("metrics/reference/sample.json")
+SAMPLE = Path("data/sample/queries.csv")
+OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
+
+
+def sample() -> str:
+    """Statistics of our own queries, and how far a classifier trained on BANKING77 agrees with their labels."""
+    with SAMPLE.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    words = [len(row["text"].split()) for row in rows]
+    per_intent = Counter(row["intent"] for row in rows).values()
+    facts = [
+        ["queries", str(len(rows))],
+        ["intents", str(len(per_intent))],
+        ["queries per intent, fewest to most", f"{min(per_intent)} to {max(per_intent)}"],
+        ["words, fewest / median / most", f"{min(words)} / {statistics.median(words):g} / {max(words)}"],
+        ["up to 7 words", f"{100 * sum(count <= 7 for count in words) / len(words):.0f} %"],
+        ["36 words or more", f"{100 * sum(count >= 36 for count in words) / len(words):.0f} %"],
+        ["without a question mark", f"{100 * sum('?' not in row['text'] for row in rows) / len(rows):.0f} %"],
+    ]
+    if AGREEMENT.exists():
+        run = artifacts.read_json(AGREEMENT)
+        facts.append(
+            [
+                f"labels a classifier trained on BANKING77 agrees with (`{run['command']}`)",
+                f"{100 * run['agreement']:.1f} % of {run['queries']}",
+            ]
+        )
+        facts.append(["largest token Jaccard with a BANKING77 row", f"{run['largest_similarity']:.2f}"])
+    return table(["of `queries.csv`", ""], facts)
+
+
+def out_of_scope() -> str:
+    """Messages that belong to none of the intents: how many of each kind, and how long."""
+    words: dict[str, list[int]] = {}
+    with OUT_OF_SCOPE.open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle):
+            words.setdefault(row["kind"], []).append(len(row["text"].split()))
+    words["all"] = [count for counts in words.values() for count in counts]
+    rows = [
+        [kind if kind == "all" else f"`{kind}`", str(len(counts)), f"{min(counts)} / {statistics.median(counts):g} / {max(counts)}"]
+        for kind, counts in words.items()
+    ]
+    return table(["kind", "messages", "words between spaces, fewest / median / most"], rows)

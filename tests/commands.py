@@ -1,0 +1,114 @@
+"""Every shell command of the README and the documents, and how we know that it works.
+
+A new command needs an entry here: in ``RUN`` if it takes seconds in a small repository whose pipeline has run, else in ``ELSEWHERE`` under
+the test that runs it, else in ``NOT_RUN`` with the reason.
+"""
+
+from __future__ import annotations
+
+# Run as written by tests/test_commands.py, document by document, in order: the exit codes that are right. A service runs in the background.
+RUN: dict[str, set[int]] = {
+    "(cat data/sample/queries.csv; tail -n +2 training-rows.csv) > more.csv": {0},
+    "(cat train.csv; tail -n +2 training-rows.csv) > more.csv": {0},
+    "cat sorted.csv": {0},
+    "dvc checkout": {0},
+    "dvc exp show": {0},
+    "dvc exp show --only-changed --sort-by train.json:validation_accuracy --sort-order desc": {0},
+    "dvc metrics diff": {0},
+    "dvc metrics show metrics/data.json metrics/features.json": {0},
+    "dvc metrics show metrics/export.json metrics/abstention.json": {0},
+    "dvc plots diff": {0},
+    "dvc repro": {0},
+    "dvc repro export": {0},
+    "git checkout .": {0},
+    "make docs": {0},
+    "make report": {0},
+    "make repro": {0},
+    "make serve": {0},
+    "python -m pipeline.drift new.csv": {0, 1},
+    "python -m pipeline.drift new.jsonl --text-column body --output build/march": {0, 1},
+    "python -m pipeline.report --base HEAD~1": {0},
+    "python -m pipeline.report --fail-on-regression": {0, 1},
+    "python -m pipeline.score 'inbox/2026-*.csv' answers/ --format parquet": {0},
+    "python -m pipeline.score in.parquet out.parquet": {0},
+    "python -m pipeline.score in.parquet out.parquet --workers 2": {0},
+    "python -m pipeline.score inbox.csv sorted.csv": {0},
+    "python -m pipeline.score inbox/ answers/ --workers 2": {0},
+    "source .venv/bin/activate": {0},
+}
+# What begins so is run as well: files that a document writes, requests to the service.
+RUN_IF_BEGINS = ("cat > ", "curl http://127.0.0.1:8080/")
+
+_PIPELINE, _MERGE = "test_pipeline.py::test_all_stages_run_in_order_on_a_users_own_csv", "test_resolve_lock.py::test_a_merge_ends_with"
+_QUEUE, _WALK = "test_pipeline.py::test_a_queued_sweep_runs_shows_and_applies", "test_workflows.py::test_the_walk_through_goes_from"
+_CI, _PROCESSES = ".ci/run", "test_processes.py::test_two_processes_have_the_loss_curve_of_one"
+# The test that runs it, perhaps with other values, by the beginning of its name; or a script whose line it is.
+ELSEWHERE: dict[str, str] = {
+    "make params": "test_structure.py::test_committed_params_are_the_composition_of_configs",
+    "make test": _CI,
+    "make verify": _CI,
+    "dvc exp apply EXPERIMENT": _QUEUE,
+    "dvc exp run --queue -S 'train.seed=1,2,3'": _QUEUE,
+    "dvc exp run --queue -S 'train.seed=1,2,3' -S 'train.learning_rate=0.0005,0.001'": _QUEUE,
+    "dvc queue start -j 1": _QUEUE,
+    "dvc queue status": _QUEUE,
+    "dvc exp run -S data=csv -S fetch.train=$PWD/more.csv": _PIPELINE,
+    "dvc exp run -S data=csv -S fetch.train=$PWD/more.csv -S fetch.label_column=intent -S experiment=smoke": _PIPELINE,
+    "dvc exp run -S data=csv -S fetch.train=/path/to/train.csv -S evaluate.out_of_scope=/path/to/other_mail.csv": _PIPELINE,
+    "dvc exp run -S data=csv -S fetch.train=/path/to/train.csv -S fetch.text_column=message -S fetch.label_column=team": _PIPELINE,
+    "dvc exp run -S experiment=no_teacher": "test_structure.py::test_every_choice_composes_to_valid_params",
+    "dvc exp run -S student=scratch": "test_structure.py::test_every_choice_composes_to_valid_params",
+    "dvc exp run -S train.learning_rate=1e-4": "test_pipeline.py::test_a_bad_override_is_a_line_not_a_traceback",
+    "python -m pipeline.score inbox/ answers/ --ray --workers 2": "test_ray_scoring.py::test_ray_writes_the_same_bytes",
+    "python -m pipeline.serve --model models/onnx": "test_serve.py::test_the_pipelines_own_model_answers_as_it_was_evaluated",
+    "git merge other": _MERGE,
+    "make resolve-lock": _MERGE,
+    "git commit": _MERGE,
+    "git diff --cached HEAD": _MERGE,
+    "git status": _MERGE,
+    **dict.fromkeys(
+        [
+            "git switch main",
+            "dvc exp run --name faster -S train.learning_rate=0.001",
+            "python -m pipeline.report --base main",
+            "dvc exp show --only-changed",
+            "dvc exp push --no-cache origin faster",
+            "dvc exp list origin",
+            "dvc exp branch faster try-faster",
+            "git switch --force try-faster",
+            "git push --set-upstream origin try-faster",
+        ],
+        _WALK,
+    ),
+    "git apply results.patch": "test_workflows.py::test_with_its_results_it_passes",
+    'git commit --all --message "Results"': "test_workflows.py::test_with_its_results_it_passes",
+    "git push": "test_workflows.py::test_with_its_results_it_passes",
+    "torchrun --nproc-per-node 2 -m pipeline.train --features data/features --soft-targets data/soft_targets --teacher models/teacher "
+    "--student-encoder data/raw/student_encoder --model models/tinybert --metrics metrics/train.json --machine metrics/machine.json "
+    "--plots plots/train": _PROCESSES,
+    "make remote BUCKET=gs://NAME/FOLDER": "test_remote.py::test_pushed_and_pulled_outputs_are_identical",
+    "python -m pipeline.remote check && dvc push --run-cache && python -m pipeline.remote verify": (
+        "test_remote.py::test_pushed_and_pulled_outputs_are_identical"
+    ),
+}
+
+_GPU = "needs a GPU; tests/test_levers.py runs it on a CPU"
+_GOOGLE, _ENGINE = "needs a project on Google Cloud, and costs money", "needs a container engine; tests/test_images.py follows its steps"
+# Why no test runs it. A name that ends in " *" stands for all that begin so.
+NOT_RUN: dict[str, str] = {
+    "cd tinybert-intents": "goes with the clone before it",
+    "git clone https://github.com/OWNER/NAME tinybert-intents": "the address is the reader's",
+    'git commit -m "Our bucket" .dvc/config': "stands after a bucket that is the reader's",
+    "pytest tests/test_structure.py tests/test_documents.py": "a part of `make test`",
+    "pip install ray==2.60.0": "an extra of hundreds of megabytes that changes the environment",
+    "RAY_ADDRESS=ray-head:6379 python -m pipeline.score /mnt/inbox /mnt/answers --ray --workers 64": "needs machines of a cluster",
+    "dvc exp remove --queue": "empties the queue that another test fills",
+    "dvc commit train": "stands after a training by hand",
+    "dvc exp run -S data=banking77 -S experiment=long -S teach.device=cuda": "needs a GPU; without one it is a line, which is tested",
+    "python -m benchmarks.levers *": _GPU,
+    "gcloud *": _GOOGLE,
+    "PROJECT=$(gcloud *": _GOOGLE,
+    "NUMBER=$(gcloud *": _GOOGLE,
+    "for role in roles/storage.objectViewer *": _GOOGLE,
+    "docker *": _ENGINE,
+}

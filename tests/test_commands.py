@@ -1,0 +1,160 @@
+"""Every shell command of the documents is run, here or by a test that tests/commands.py names, or says there why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from clones import link_environment, sh
+from commands import ELSEWHERE, NOT_RUN, RUN, RUN_IF_BEGINS
+
+DOCUMENTS = [Path("README.md"), *sorted(Path("docs").rglob("*.md")), Path("data/sample/README.md")]
+SHELL = {"bash", "sh", "shell", "console", "text"}
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def commands(document: Path) -> list[str]:
+    """The commands of a document's shell blocks, in order, without the comments behind them."""
+    found = []
+    for language, block in FENCE.findall(document.read_text(encoding="utf-8")):
+        lines: list[str] = []
+        for line in block.splitlines() if language in SHELL else []:
+            lines.append(line)
+            command = "\n".join(lines)
+            if is_whole(command):
+                found.append(re.sub(r"\s+#\s.*$", "", command).strip())
+                lines = []
+        assert not lines, f"{document}: not a whole command: {lines}"
+    return [command for command in found if command]
+
+
+def is_whole(command: str) -> bool:
+    """Whether a shell would not ask for more lines: a loop, a heredoc or a quote that is open, a backslash at the end."""
+    if not re.search(r"<<|^for |\\$|'", command, re.MULTILINE):
+        return True
+    done = subprocess.run(["bash", "-n"], input=command, capture_output=True, text=True, check=False)
+    return not done.returncode and not done.stderr and not command.endswith("\\")
+
+
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+EVERY = {document: commands(document) for document in DOCUMENTS}
+
+
+def is_run(command: str) -> bool:
+    return command in RUN or command.startswith(RUN_IF_BEGINS)
+
+
+def reason(command: str) -> str | None:
+    return next((why for name, why in NOT_RUN.items() if command == name or (name.endswith(" *") and command.startswith(name[:-1]))), None)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_command_is_run_or_says_why_not(document: Path) -> None:
+    unknown = [command for command in EVERY[document] if not (is_run(command) or command in ELSEWHERE or reason(command))]
+    assert unknown == [], "add it to tests/commands.py"
+
+
+def test_what_is_said_of_commands_is_said_of_commands_that_are_there() -> None:
+    written = {command for found in EVERY.values() for command in found}
+    named = {name for name in {**RUN, **ELSEWHERE, **NOT_RUN} if not name.endswith(" *")}
+    assert named - written == set()
+    assert [name for name in NOT_RUN if name.endswith(" *") and not any(command.startswith(name[:-1]) for command in written)] == []
+
+
+@pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
+def test_the_test_that_runs_a_command_is_there(place: str) -> None:
+    file, _, name = place.partition("::")
+    if name:
+        assert f"\ndef {name}" in Path("tests", file).read_text(encoding="utf-8")
+    else:
+        script = Path(file).read_text(encoding="utf-8").splitlines()
+        assert [command for command, where in ELSEWHERE.items() if where == place and command not in script] == []
+
+
+@pytest.fixture(scope="module")
+def finished(clone: Path, first_run: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the clone in which the pipeline ran: what a user has, who left `main` where the run began."""
+    folder = tmp_path_factory.mktemp("reader") / "clone"
+    shutil.copytree(clone, folder, symlinks=True)
+    sh(folder, "git", "switch", "--quiet", "--create", "mine")
+    sh(folder, "git", "branch", "--force", "main", "HEAD~1")
+    link_environment(folder)
+    return folder
+
+
+@pytest.fixture
+def desk(finished: Path) -> Iterator[Path]:
+    """The copy with the files that the documents speak of; tidied up after."""
+    write_files(finished)
+    yield finished
+    sh(finished, "git", "reset", "--quiet", "--hard")
+    sh(finished, "git", "clean", "--quiet", "--force", "-d")
+    sh(finished, "dvc", "checkout")
+
+
+def write_files(folder: Path) -> None:
+    """An inbox in every format, and rows to train on."""
+    texts = [f"My card number {number} has not come, can you tell me where it is?" for number in range(60)]
+    pq.write_table(pa.table({"text": texts}), folder / "in.parquet")
+    (folder / "new.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in texts))
+    (folder / "inbox").mkdir()
+    for name in ("new.csv", "inbox/2026-11.csv"):
+        (folder / name).write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
+    for name in ("train.csv", "training-rows.csv"):
+        (folder / name).write_text("text,label\nWhere is my card?,card_arrival\n")
+
+
+@contextmanager
+def serving(folder: Path, command: str, variables: dict[str, str]) -> Iterator[None]:
+    """A service in the background, as in another terminal, until the document ends."""
+    with subprocess.Popen(["bash", "-c", command], cwd=folder, env=ENVIRONMENT | variables, start_new_session=True) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not answers(int(variables["PORT"])):
+                assert process.poll() is None, command
+                assert time.monotonic() < deadline, command
+                time.sleep(0.1)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def answers(port: int) -> bool:
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("document", [document for document, found in EVERY.items() if any(map(is_run, found))], ids=str)
+def test_the_commands_run_as_they_are_written(document: Path, desk: Path) -> None:
+    port = str(free_port())
+    with ExitStack() as background:
+        for command in filter(is_run, EVERY[document]):
+            if command == "make serve":
+                background.enter_context(serving(desk, command, {"PORT": port}))
+                continue
+            asked = ["bash", "-o", "pipefail", "-c", command.replace("127.0.0.1:8080", f"127.0.0.1:{port}")]
+            done = subprocess.run(asked, cwd=desk, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+            assert done.returncode in RUN.get(command, {0}), f"{command}\n{done.stdout}{done.stderr}"
+            assert "Traceback" not in done.stdout + done.stderr, command
+            if command.startswith("curl"):
+                assert "error" not in json.loads(done.stdout), command

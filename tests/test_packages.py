@@ -1,0 +1,153 @@
+"""The dependencies: each is told of, each is used; and what is asked of the index, of a stand-in over HTTP."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clones import sh
+
+from pipeline.packages import KNOWN, complete, direct, name_licence
+
+README = Path("README.md").read_text(encoding="utf-8")
+# what no import shows, and where the use stands
+USED_OTHERWISE = {
+    "accelerate": ("pipeline/training.py", "import Trainer"),
+    "cyclonedx-bom": ("Makefile", "cyclonedx-py requirements"),
+    "detect-secrets": (".pre-commit-config.yaml", "detect-secrets-hook"),
+    "dvc-gs": (".dvc/config", "gs://"),
+    "gcp-storage-emulator": ("tests/emulator.py", "gcp_storage_emulator"),
+    "mypy": ("Makefile", "\tmypy\n"),
+    "onnxscript": ("pipeline/onnx_graph.py", "torch.onnx"),
+    "pip-audit": ("Makefile", "pip-audit "),
+    "pip-tools": ("Makefile", "pip-compile "),
+    "pre-commit": ("README.md", "`pre-commit install`"),
+    "ruff": ("Makefile", "ruff check"),
+    "schemathesis": ("tests/test_abuse.py", "schemathesis"),
+    "types-PyYAML": ("pipeline/tables.py", "import yaml"),
+    "zizmor": (".ci/lint_workflows", "zizmor "),
+}
+
+
+def imported() -> set[str]:
+    """Every top-level module that our code and tests import."""
+    found = set()
+    for path in [path for folder in ("pipeline", "benchmarks", "tests") for path in Path(folder).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found |= set(names)
+    return found
+
+
+def test_every_direct_dependency_is_used() -> None:
+    provides: dict[str, set[str]] = {}
+    for module, names in packages_distributions().items():
+        for name in names:
+            provides.setdefault(re.sub(r"[-_.]+", "-", name).lower(), set()).add(module)
+    namespaces = {"google-api-core": "google.api_core", "google-auth": "google.auth", "google-cloud-storage": "google.cloud.storage"}
+    used = imported()
+    unused = []
+    for name in direct():
+        if name in USED_OTHERWISE:
+            file, words = USED_OTHERWISE[name]
+            assert words in Path(file).read_text(encoding="utf-8"), f"{name}: {file} has no '{words}'"
+            continue
+        modules = {namespaces[name]} if name in namespaces else provides.get(name.lower(), {name.replace("-", "_")})
+        if not any(each == module or each.startswith(f"{module}.") for module in modules for each in used):
+            unused.append(name)
+    assert unused == [], "remove it, or say in USED_OTHERWISE where it is used"
+
+
+def test_what_is_used_without_an_import_is_a_dependency() -> None:
+    assert set(USED_OTHERWISE) <= set(direct())
+
+
+def test_licence_and_newest_release_of_every_dependency_are_known() -> None:
+    known = json.loads(KNOWN.read_text(encoding="utf-8"))["packages"]
+    assert [name for name in direct() if name not in known] == [], "run `python -m pipeline.dependencies`"
+    assert "not asked" not in README
+
+
+@pytest.mark.parametrize(
+    ("expression", "classifiers", "text", "name"),
+    [
+        ("MIT", ["License :: OSI Approved :: BSD License"], "Apache", "MIT"),
+        (None, ["License :: OSI Approved :: Apache Software License", "Topic :: Text"], None, "Apache-2.0"),
+        (None, ["Topic :: Text"], "MPL-2.0 AND MIT", "MPL-2.0 AND MIT"),
+        (None, [], "Apache License\n  Version 2.0" + " words" * 100, "Apache-2.0"),
+        (None, [], "Whereas" + " words" * 100, "see its metadata"),
+        (None, [], None, "see its metadata"),
+    ],
+)
+def test_a_licence_is_named_in_a_word(expression: str | None, classifiers: list[str], text: str | None, name: str) -> None:
+    assert name_licence(expression, classifiers, text) == name
+
+
+def test_the_table_keeps_what_is_written_by_hand_and_makes_the_rest_anew() -> None:
+    by_hand = "| package | what for, why this one |\n| --- | --- |\n| `torch` | the tensors |\n| `no-such-package` | nothing |\n"
+    once = complete(by_hand)
+    assert complete(once) == once
+    assert "| `torch` | the tensors | " in once
+    assert "| `no-such-package` | nothing | not asked | not locked | not asked |" in once
+    assert once.count("\n| `") == 2
+
+
+class Index(BaseHTTPRequestHandler):
+    """A stand-in for the JSON API of the package index."""
+
+    unknown: str = ""
+
+    def do_GET(self) -> None:
+        name = self.path.split("/")[-2]
+        info: dict[str, Any] = {"version": "9.9", "license_expression": "X-11", "classifiers": [], "license": None}
+        urls = [{"upload_time_iso_8601": "2026-03-05T10:00:00Z"}, {"upload_time_iso_8601": "2026-02-28T10:00:00Z"}]
+        content = json.dumps({"info": info, "urls": urls}).encode()
+        self.send_response(404 if name == self.unknown else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def index(unknown: str = "") -> Iterator[str]:
+    Index.unknown = unknown
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/pypi"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_index_is_asked_about_every_dependency_and_the_answers_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["numpy==1", "no-such-package>=2"]\n[project.optional-dependencies]\n'
+    )
+    command = [sys.executable, "-m", "pipeline.dependencies", "--index"]
+    variables = {"PYTHONPATH": str(Path.cwd())}
+    with index() as url:
+        sh(tmp_path, *command, url, variables=variables)
+    kept = json.loads((tmp_path / KNOWN).read_text())
+    assert kept["packages"]["no-such-package"] == {"licence": "X-11", "newest": "9.9", "released": "2026-02"}
+    assert kept["packages"]["numpy"]["licence"].startswith("BSD-3-Clause")  # of the installed one
+    before = (tmp_path / KNOWN).read_bytes()
+    with index(unknown="numpy") as url:
+        assert "answers 404: is 'numpy' the name of a package?" in sh(tmp_path, *command, url, code=1, variables=variables)
+    assert "run where the package index can be reached" in sh(tmp_path, *command, "http://127.0.0.1:9", code=1, variables=variables)
+    assert (tmp_path / KNOWN).read_bytes() == before
