@@ -136,7 +136,7 @@ def _draw_scale(axis: Axes, place: int, knob: Knob) -> None:
     axis.axvline(place, color=GREY, linewidth=1, zorder=0)
     for value in knob.choices or _marks(knob):
         text = axis.annotate(_short(value), (place, _height(knob, value)), xytext=(-6, 0), textcoords="offset points", fontsize=8)
-        text.set(ha="right", va="center")
+        text.set(ha="right", va="center", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1})
 
 
 def _marks(knob: Knob) -> list[float]:

@@ -41,7 +41,7 @@ RUN_IF_BEGINS = ("cat > ", "curl http://127.0.0.1:8080/")
 
 _PIPELINE, _MERGE = "test_pipeline.py::test_all_stages_run_in_order_on_a_users_own_csv", "test_resolve_lock.py::test_a_merge_ends_with"
 _QUEUE, _WALK = "test_pipeline.py::test_a_queued_sweep_runs_shows_and_applies", "test_workflows.py::test_the_walk_through_goes_from"
-_CI = ".ci/run"
+_CI, _PROCESSES = ".ci/run", "test_processes.py::test_two_processes_have_the_loss_curve_of_one"
 # The test that runs it, perhaps with other values, by the beginning of its name; or a script whose line it is.
 ELSEWHERE: dict[str, str] = {
     "make params": "test_structure.py::test_committed_params_are_the_composition_of_configs",
@@ -93,12 +93,16 @@ ELSEWHERE: dict[str, str] = {
     "git apply results.patch": "test_workflows.py::test_with_its_results_it_passes",
     'git commit --all --message "Results"': "test_workflows.py::test_with_its_results_it_passes",
     "git push": "test_workflows.py::test_with_its_results_it_passes",
+    "torchrun --nproc-per-node 2 -m pipeline.train --features data/features --soft-targets data/soft_targets --teacher models/teacher "
+    "--student-encoder data/raw/student_encoder --model models/tinybert --metrics metrics/train.json --machine metrics/machine.json "
+    "--plots plots/train": _PROCESSES,
     "make remote BUCKET=gs://NAME/FOLDER": "test_remote.py::test_pushed_and_pulled_outputs_are_identical",
     "python -m pipeline.remote check && dvc push --run-cache && python -m pipeline.remote verify": (
         "test_remote.py::test_pushed_and_pulled_outputs_are_identical"
     ),
 }
 
+_GPU = "needs a GPU; tests/test_levers.py runs it on a CPU"
 _GOOGLE, _ENGINE = "needs a project on Google Cloud, and costs money", "needs a container engine; tests/test_images.py follows its steps"
 # Why no test runs it. A name that ends in " *" stands for all that begin so.
 NOT_RUN: dict[str, str] = {
@@ -114,6 +118,9 @@ NOT_RUN: dict[str, str] = {
     "pip install ray==2.60.0": "an extra of hundreds of megabytes that changes the environment",
     "RAY_ADDRESS=ray-head:6379 python -m pipeline.score /mnt/inbox /mnt/answers --ray --workers 64": "needs machines of a cluster",
     "dvc exp remove --queue": "empties the queue that another test fills",
+    "dvc commit train": "stands after a training by hand",
+    "dvc exp run -S data=banking77 -S experiment=long -S teach.device=cuda": "needs a GPU; without one it is a line, which is tested",
+    "python -m benchmarks.levers *": _GPU,
     "gcloud *": _GOOGLE,
     "PROJECT=$(gcloud *": _GOOGLE,
     "NUMBER=$(gcloud *": _GOOGLE,

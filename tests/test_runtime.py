@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from pipeline.runtime import resolve_precision
+from pipeline.errors import UserError
+from pipeline.runtime import check_device, is_main_process, resolve_precision, share
 
 
 @pytest.mark.parametrize("asked", ["bf16", "fp32"])
@@ -16,3 +18,17 @@ def test_an_asked_precision_stays(asked: str) -> None:
 def test_auto_is_bf16_only_where_the_cpu_has_instructions_for_it() -> None:
     flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     assert resolve_precision("auto") == ("bf16" if flags & {"avx512_bf16", "amx_bf16"} else "fp32")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line() -> None:
+    check_device("train.device", "cpu")
+    with pytest.raises(UserError, match=r"params.yaml: train.device: cuda: torch .* sees no CUDA device here: use cpu"):
+        check_device("train.device", "cuda")
+
+
+def test_torchrun_tells_a_process_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (share(), is_main_process()) == ((0, 1), True)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert (share(), is_main_process()) == ((1, 2), False)

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from pipeline.study import open_storage, open_study
 from pipeline.sweep import check_space
 
 KNOB = "train.learning_rate"
+PATIENCE_S = 600  # of a busy machine; seconds are usual
+PRUNED = SPACE | {"prune": True, "full_trials": 1, "full_epochs": 1}
 
 
 def table(folder: Path, study: str = "student") -> list[dict[str, str]]:
@@ -34,27 +37,48 @@ def experiments(folder: Path) -> set[str]:
     return {ref.rsplit("/", 1)[1] for ref in refs if "/exec/" not in ref}
 
 
-def start(folder: Path, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+@contextmanager
+def started(folder: Path, *arguments: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A worker that runs beside the test; what it says goes to its stdout."""
     path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     (folder / "build").mkdir(exist_ok=True)
     command = [sys.executable, "-m", "pipeline.sweep", *arguments]
-    return subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=folder, env=os.environ | path | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    ) as worker:
+        try:
+            yield worker
+        finally:
+            worker.kill()
 
 
-def wait_for(folder: Path, words: str) -> None:
-    """Waits until a trial's log has these words."""
-    deadline = time.monotonic() + 120
-    while not any(words in log.read_text() for log in folder.glob("build/sweeps/student/logs/*.txt")):
-        assert time.monotonic() < deadline, f"no log says {words!r}"
+def two_workers(folder: Path, *arguments: str, environment: dict[str, str]) -> list[str]:
+    """What two workers say that begin at once."""
+    with started(folder, *arguments, environment=environment) as one, started(folder, *arguments, environment=environment) as other:
+        said = [worker.communicate(timeout=PATIENCE_S)[0] for worker in (one, other)]
+        assert [worker.returncode for worker in (one, other)] == [0, 0], said
+    return said
+
+
+def wait_for(folder: Path, words: str, logs: int) -> None:
+    """Waits until the logs of so many trials have these words."""
+    deadline = time.monotonic() + PATIENCE_S
+    while sum(words in log.read_text() for log in folder.glob("build/sweeps/student/logs/*.txt")) < logs:
+        assert time.monotonic() < deadline, f"fewer than {logs} logs say {words!r}"
         time.sleep(0.1)
 
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     return make_toy(tmp_path / "toy")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A toy after a sweep of three trials, and what that said."""
+    folder = make_toy(tmp_path_factory.mktemp("swept") / "toy")
+    write_space(folder, **PRUNED)
+    return folder, sweep(folder, "--trials", "3", pause_s=1)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +124,8 @@ def test_validation_rows_that_are_trained_on_are_no_judge() -> None:
         check_space(Path("configs/sweep.yaml"), ["prepare.refit=true"])
 
 
-def test_a_sweep_gives_up_what_is_behind_and_names_an_experiment_that_can_be_applied(toy: Path) -> None:
-    write_space(toy, **SPACE | {"prune": True, "full_trials": 1, "full_epochs": 1})
-    said = sweep(toy, "--trials", "4", pause_s=1)
+def test_a_sweep_gives_up_what_is_behind_and_names_an_experiment_that_can_be_applied(swept: tuple[Path, str]) -> None:
+    toy, said = swept
     rows = table(toy)
     assert float(rows[0][KNOB]) == yaml.safe_load((toy / "params.yaml").read_text())["train"]["learning_rate"]  # what there is comes first
     states = [row["state"] for row in rows]
@@ -116,15 +139,12 @@ def test_a_sweep_gives_up_what_is_behind_and_names_an_experiment_that_can_be_app
     assert all((toy / f"build/sweeps/student/{name}.png").stat().st_size > 10_000 for name in ("history", "parallel"))
     sh(toy, "dvc", "exp", "apply", best["experiment"])
     assert json.loads((toy / "model.json").read_text())["learning_rate"] == float(best[KNOB])
-    assert sweep(toy, "--trials", "4").startswith("best of 4 trials")  # nothing is left to do
 
 
 def test_two_workers_share_a_study_and_what_all_trials_need_is_made_once(toy: Path) -> None:
-    workers = [start(toy, "--trials", "4", environment=variables(toy, 0.3)) for _ in range(2)]
-    said = [worker.communicate(timeout=240)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    said = two_workers(toy, "--trials", "3", environment=variables(toy, 0.3))
     rows = table(toy)
-    assert len(rows) in (4, 5)  # both may begin what each thinks is the last
+    assert len(rows) in (3, 4)  # both may begin what each thinks is the last
     assert {row["state"] for row in rows} == {"complete"}
     assert len({row[KNOB] for row in rows}) == len(rows)
     assert all("trial" in words for words in said)
@@ -139,30 +159,24 @@ def commit_of(folder: Path, experiment: str) -> str:
     return next(ref.split()[0] for ref in refs if ref.endswith(f"/{experiment}"))
 
 
-def test_the_trial_of_a_worker_that_was_killed_is_run_again_by_the_next(toy: Path) -> None:
-    worker = start(toy, "--trials", "1", "--heartbeat", "1", environment=variables(toy, 3))
-    wait_for(toy, "student: epoch 1 of 3")
-    worker.kill()
-    worker.communicate()
-    time.sleep(2.5)
-    sweep(toy, "--trials", "1", "--heartbeat", "1")
-    killed, again = table(toy)
-    assert (killed["state"], again["state"]) == ("fail", "complete")
-    assert killed[KNOB] == again[KNOB]
-
-
-def test_a_worker_that_is_told_to_stop_says_so_in_one_line_and_leaves_its_trial_to_the_next(toy: Path) -> None:
-    worker = start(toy, "--trials", "1", environment=variables(toy, 3))
-    wait_for(toy, "student: epoch 1 of 3")
-    worker.send_signal(signal.SIGTERM)
-    said = worker.communicate(timeout=60)[0]
+def test_a_trial_whose_worker_is_told_to_stop_or_killed_is_run_again_with_its_values(toy: Path) -> None:
+    command = ("--trials", "1", "--heartbeat", "1")
+    with started(toy, *command, environment=variables(toy, 3)) as worker:
+        wait_for(toy, "student: epoch 1 of 3", logs=1)
+        worker.send_signal(signal.SIGTERM)
+        said = worker.communicate(timeout=PATIENCE_S)[0]
     assert said.splitlines()[-1] == "error: stopped: the same command goes on where it stopped"
     assert worker.returncode == 1
     assert not list(toy.glob(".dvc/tmp/exps/standalone/tmp*"))
-    sweep(toy, "--trials", "1")
-    stopped, again = table(toy)
-    assert (stopped["state"], again["state"]) == ("fail", "complete")
-    assert stopped[KNOB] == again[KNOB]
+
+    with started(toy, *command, environment=variables(toy, 3)) as worker:
+        wait_for(toy, "student: epoch 1 of 3", logs=2)
+        worker.kill()
+    time.sleep(2.5)  # two heartbeats
+    sweep(toy, *command)
+    rows = table(toy)
+    assert [row["state"] for row in rows] == ["fail", "fail", "complete"]
+    assert len({row[KNOB] for row in rows}) == 1
 
 
 def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Path) -> None:
@@ -175,19 +189,19 @@ def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_trials_that_cannot_be_compared_are_not(toy: Path) -> None:
-    sweep(toy, "--trials", "1")
+def test_trials_that_cannot_be_compared_are_not(swept: tuple[Path, str]) -> None:
+    toy, _ = swept
     (toy / "data.txt").write_text("two\n")
-    assert "its prepared rows are not those of other trials" in sweep(toy, "--trials", "2", code=1)
+    assert "its prepared rows are not those of other trials" in sweep(toy, "--trials", "4", code=1, pause_s=1)
     with chdir(toy):
         file, url = Path("configs/sweep.yaml"), "sqlite:///.dvc/tmp/sweeps/student.db"
         open_study(url, "student", 60, *check_space(file, []))
         with pytest.raises(UserError, match="study student: the params changed since it was begun"):
             open_study(url, "student", 60, *check_space(file, ["train.epochs=2"]))
-        write_space(toy, **SPACE | {"knobs": {KNOB: {"low": 0.001, "high": 0.1}}})
+        write_space(toy, **PRUNED | {"knobs": {KNOB: {"low": 0.001, "high": 0.1}}})
         with pytest.raises(UserError, match="study student: the space of the sweep changed"):
             open_study(url, "student", 60, *check_space(file, []))
-        write_space(toy, **SPACE)
+        write_space(toy, **PRUNED)
         Path("stages/train.py").write_text("# something else\n")
         with pytest.raises(UserError, match="study student: the code of the stages, or their versions changed"):
             open_study(url, "student", 60, *check_space(file, []))
@@ -213,9 +227,7 @@ def test_two_workers_teach_real_students(clone: Path, first_run: str) -> None:
     """On the small file; the test split stays untouched: `evaluate` does not run."""
     scored = (clone / "metrics/evaluate.json").read_bytes()
     options = [*small_overrides(clone), "--study", "real", "--trials", "2"]
-    workers = [start(clone, *options, environment={}) for _ in range(2)]
-    said = [worker.communicate(timeout=600)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    two_workers(clone, *options, environment={})
     rows = table(clone, "real")
     assert [row["state"] for row in rows] == ["complete", "complete"]
     assert all("Running stage 'evaluate'" not in log.read_text() for log in clone.glob("build/sweeps/real/logs/*.txt"))

@@ -1,0 +1,95 @@
+"""The comparison of recipes runs, on a few rows and a small encoder: its figures are judged by people."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from clones import sh
+from small_models import LABELS, make_tokenizer, texts, write_split
+from transformers import BertConfig, BertModel
+
+from benchmarks.levers.folds import FOLDS, deal
+from pipeline.tables.levers import tables
+
+ROWS, TEST_ROWS = 96, 12
+SHAPE = {"layers": 2, "hidden": 16, "heads": 2, "intermediate": 32}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `featurize` leaves, the sample, a base encoder and quick params."""
+    root = tmp_path_factory.mktemp("checkout")
+    for folder in ("data/features/tokenizer", "data/raw", "data/sample"):
+        (root / folder).mkdir(parents=True)
+    write_split(root / "data/features", "train", range(ROWS))
+    write_split(root / "data/features", "test", range(ROWS, ROWS + TEST_ROWS))
+    (root / "data/features/labels.json").write_text(json.dumps(LABELS))
+    make_tokenizer().save(str(root / "data/features/tokenizer/tokenizer.json"))
+    (root / "data/features/tokenizer/vocab.txt").write_text("\n".join(make_tokenizer().get_vocab()))
+    with (root / "data/sample/queries.csv").open("w", newline="") as handle:
+        csv.writer(handle).writerows([("text", "intent"), *zip(texts(8, seed=9), LABELS * 2, strict=True)])
+    config = BertConfig(
+        vocab_size=40, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, max_position_embeddings=32
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(root / "data/raw/encoder")
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params["teach"]["finetuned"] |= {"epochs": 1}
+    params["train"] |= {"epochs": 2, "student": params["train"]["student"] | SHAPE}
+    (root / "params.yaml").write_text(yaml.safe_dump({"teach": params["teach"], "train": params["train"]}))
+    return root
+
+
+def study(checkout: Path, *options: str, code: int = 0) -> tuple[str, dict[str, Any]]:
+    printed = sh(
+        checkout,
+        *("python", "-m", "benchmarks.levers", "--data", ".", "--work", "work", "--output", "levers.json", *options),
+        code=code,
+        variables={"PYTHONPATH": str(Path.cwd())},
+    )
+    return printed, json.loads((checkout / "levers.json").read_text()) if code == 0 else {}
+
+
+def test_every_row_is_judged_once_by_each_recipe_and_what_is_done_stays_done(checkout: Path) -> None:
+    recipes = ["base", "attention", "average", "more", "unseen"]
+    printed, told = study(checkout, *recipes)
+    assert (told["rows"], set(told["recipes"])) == (ROWS, set(recipes))
+    assert all(len(row["accuracy"]["each"]) == FOLDS for row in told["recipes"].values())
+    assert told["recipes"]["base"]["against"]["change"] == 0
+    assert set(told["suspects"]) == {"dropped", "relabelled", "softened"}
+    assert 0 < told["suspects"]["dropped"]["suspects"]["mean"] < 1
+    assert told["recipes"]["unseen"]["divergence"]["mean"] > 0
+    again, same = study(checkout, *recipes)
+    assert "to go" in printed
+    assert "to go" not in again
+    assert same == told
+    assert tables(told).count("\n| ") == len(recipes) + 1  # and the line below the header
+
+
+def test_the_test_split_is_scored_once_a_seed_beside_the_teachers(checkout: Path) -> None:
+    _, told = study(checkout, "--final", "base", "--seeds", "2")
+    student = told["final"]["students"]["base"]
+    assert sorted(student["seeds"]) == [42, 43]
+    assert told["final"]["queries"] == TEST_ROWS
+    assert {"bag_of_words", "base_encoder", "finetuned0", "product", "wider"} <= told["final"]["teachers"].keys()
+    assert len(student["against_teachers"]["product"]) == 2
+    assert all(0 <= student[part]["mean"] <= 1 for part in ("accuracy", "macro_f1", "without_twins", "sample"))
+
+
+def test_a_recipe_that_does_not_exist_is_one_line(checkout: Path) -> None:
+    assert study(checkout, "bse", code=1)[0].startswith("error: bse: no such recipe: choose among base, ")
+
+
+def test_each_labels_rows_are_dealt_out_evenly() -> None:
+    labels = np.array([0] * 10 + [1] * 5)
+    parts = deal(labels, 3, seed=1)
+    for label in (0, 1):
+        counts = Counter(parts[labels == label].tolist())
+        assert max(counts.values()) - min(counts.values()) <= 1
+    assert (deal(labels, 3, seed=1) == parts).all()
