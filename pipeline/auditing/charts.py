@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -104,7 +105,8 @@ def draw_suspects(given_N: np.ndarray, suspected: np.ndarray, pairs: Sequence[tu
     """
     shown = list(pairs[:PAIRS_SHOWN])[::-1]
     figure = Figure(figsize=(9, 3.4 + 0.22 * len(shown)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(2.4, 0.6 + 0.22 * len(shown)))
+    rows_of_figures: Any = figure.subfigures(2, 1, height_ratios=(2.4, 0.6 + 0.22 * len(shown)))
+    above, below = rows_of_figures
     first, second = above.subplots(), below.subplots()
     rest = np.delete(given_N, suspected)
     first.hist([rest, given_N[suspected]], bins=np.linspace(0, 1, 41), stacked=True, color=[BLUE, ORANGE], label=["believed", "suspect"])
