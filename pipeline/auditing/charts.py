@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from pipeline.auditing.defects import Query
 from pipeline.charts import BLUE, GREY, ORANGE
@@ -105,8 +105,9 @@ def draw_suspects(given_N: np.ndarray, suspected: np.ndarray, pairs: Sequence[tu
     """
     shown = list(pairs[:PAIRS_SHOWN])[::-1]
     figure = Figure(figsize=(9, 3.4 + 0.22 * len(shown)), layout="constrained")
-    grid = figure.add_gridspec(2, 1, height_ratios=(2.4, 0.6 + 0.22 * len(shown)))
-    first, second = (figure.add_subfigure(grid[part]).subplots() for part in (0, 1))  # each with a left edge of its own
+    rows_of_figures: Any = figure.subfigures(2, 1, height_ratios=(2.4, 0.6 + 0.22 * len(shown)))
+    above, below = rows_of_figures
+    first, second = above.subplots(), below.subplots()
     rest = np.delete(given_N, suspected)
     first.hist([rest, given_N[suspected]], bins=np.linspace(0, 1, 41), stacked=True, color=[BLUE, ORANGE], label=["believed", "suspect"])
     first.set(xlabel="probability of the given label", ylabel="rows", xlim=(0, 1))
@@ -116,7 +117,7 @@ def draw_suspects(given_N: np.ndarray, suspected: np.ndarray, pairs: Sequence[tu
     )
     second.set(xlabel="suspects, given > suggested")
     second.tick_params(axis="y", labelsize=8)
-    second.xaxis.set_major_locator(MaxNLocator(integer=True))
+    second.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, path)
 
 
