@@ -35,7 +35,7 @@ from pipeline.metrics import DECIMALS
 from pipeline.params import Params, read_params
 from pipeline.pooled import PooledClassifier, load_encoder
 from pipeline.runtime import fix_runtime
-from pipeline.suspects import FOLDS, Suspects, out_of_fold, suspects
+from pipeline.suspects import FOLDS, SURENESS, Suspects, out_of_fold, suspects
 from pipeline.words import unknown_share, vocabulary, words
 
 
@@ -164,6 +164,7 @@ def report_on(found: Found, seed: int) -> dict[str, Any]:
             "rows": len(found.suspects.rows),
             "share": round(len(found.suspects.rows) / len(labels_N), DECIMALS),
             "folds": FOLDS,
+            "sureness": SURENESS,
             "accuracy": round(float((probabilities_NC.argmax(axis=1) == labels_N).mean()), DECIMALS),
         },
         "pairs": [[found.intents[given], found.intents[other], count] for (given, other), count in pairs.most_common(charts.PAIRS_SHOWN)],

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from clones import sh
+from sklearn.preprocessing import normalize
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -274,17 +275,30 @@ def test_folders_that_are_missing_or_do_not_belong_together_are_named(project: P
         tokenize(tmp_path / "nowhere", queries)
 
 
-def test_flipped_labels_are_all_suspected_and_the_rest_believed() -> None:
-    rng = np.random.default_rng(3)
-    centres = np.eye(6, 20) * 4
+@pytest.mark.parametrize("seed", range(3))
+def test_exchanged_labels_are_all_suspected_and_the_rest_believed(seed: int) -> None:
+    rng = np.random.default_rng(seed)
     truth = np.arange(600) % 6
-    embeddings = centres[truth] + rng.normal(0, 0.2, (600, 20))
+    embeddings = normalize(np.eye(6, 20)[truth] + rng.normal(0, 0.05, (600, 20)))  # of unit length, as those of the encoder
     labels = truth.copy()
-    flipped = rng.choice(600, 40, replace=False)
-    labels[flipped] = (truth[flipped] + rng.integers(1, 6, 40)) % 6
+    exchanged = rng.choice(600, 40, replace=False)
+    labels[exchanged] = (truth[exchanged] + rng.integers(1, 6, 40)) % 6
     found = suspects(out_of_fold(embeddings, labels, 6, seed=1), labels)
-    assert sorted(found.rows.tolist()) == sorted(flipped.tolist())
+    assert sorted(found.rows.tolist()) == sorted(exchanged.tolist())
     assert found.suggested.tolist() == truth[found.rows].tolist()
+
+
+def test_the_surer_another_class_must_be_the_fewer_are_suspects_and_the_widest_margin_comes_first() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    logits = 2 * np.eye(4)[labels] + rng.normal(0, 1, (200, 4))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    strict, loose = (suspects(probabilities, labels, sureness) for sureness in (1.0, 0.5))
+    assert 0 < len(strict.rows) < len(loose.rows)
+    assert set(strict.rows) < set(loose.rows)
+    margin = probabilities[loose.rows, loose.suggested] - probabilities[loose.rows, labels[loose.rows]]
+    assert (np.diff(margin) <= 0).all()
+    assert (loose.suggested != labels[loose.rows]).all()
 
 
 def test_labels_without_a_fault_give_no_suspect() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from clones import link_environment, sh
+from clones import Run, link_environment, sh
 from commands import ELSEWHERE, NOT_RUN, RUN, RUN_IF_BEGINS
 
 DOCUMENTS = [Path("README.md"), *sorted(Path("docs").rglob("*.md")), Path("data/sample/README.md")]
@@ -85,7 +85,7 @@ def test_the_test_that_runs_a_command_is_there(place: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(clone: Path, first_run: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(clone: Path, first_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the clone in which the pipeline ran: what a user has, who left `main` where the run began."""
     folder = tmp_path_factory.mktemp("reader") / "clone"
     shutil.copytree(clone, folder, symlinks=True)

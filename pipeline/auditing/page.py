@@ -24,8 +24,8 @@ class Kind(NamedTuple):
 KINDS = {
     "label_error": Kind(
         "Suspected label errors",
-        "Models that have not learnt from the row are surer of another intent than rows of that intent make them on average (confident "
-        "learning). Read each: some labels are wrong, some queries belong to two intents, and some are right and merely unusual. Nothing "
+        "Models that have not learnt from the row are about as sure of another intent as they are, on average, of the rows that carry it "
+        "(confident learning). Read each: some labels are wrong, some queries belong to two intents, and some are right and merely unusual. Nothing "
         "is changed by itself. The test split is not judged: nothing may be mended there by what a model says.",
     ),
     "conflicting": Kind(
