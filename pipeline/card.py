@@ -22,11 +22,12 @@ from pipeline.tables.exported import abstention, export
 from pipeline.tables.results import results
 
 OUTPUT = Path("build/publish")
+NAME = "tinybert-intents"
 PLOTS = Path("plots/evaluate")
 
 
-def write(output: Path, place: str, onnx: bool) -> tuple[Facts, list[str]]:
-    """Makes the folder, whose card says that the model lies at ``place``.
+def write(output: Path, repository: str | None, onnx: bool) -> tuple[Facts, list[str]]:
+    """Makes the folder, whose card says that the model lies in a repository of the hub, or where none is named in the folder.
 
     Returns:
         What the card tells, and why it must not be published: one line a reason.
@@ -40,7 +41,8 @@ def write(output: Path, place: str, onnx: bool) -> tuple[Facts, list[str]]:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder: run `make repro` or `dvc pull {folder}` first")
     told = Tables(results(), abstention(), export() if onnx else "")
-    lay_out(output, MODEL, ONNX if onnx else None, [PLOTS / picture for picture in PICTURES], make_card(facts, told, place), facts)
+    card = make_card(facts, told, repository or str(output), repository.rsplit("/", maxsplit=1)[-1] if repository else NAME)
+    lay_out(output, MODEL, ONNX if onnx else None, [PLOTS / picture for picture in PICTURES], card, facts)
     return facts, [
         *(["the working tree has changes that are in no commit: commit them first"] if facts.dirty else []),
         *(problem for problem in map(_not_locked, folders) if problem),
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--onnx", action="store_true", help="the ONNX graphs as well, under onnx/")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"folder that is written anew ({OUTPUT})")
     args = parser.parse_args()
-    _, problems = write(args.output, str(args.output), args.onnx)
+    _, problems = write(args.output, None, args.onnx)
     print(f"{args.output / 'README.md'}: the card of {MODEL}")
     for problem in problems:
         print(f"note: not to be published: {problem}")

@@ -28,7 +28,7 @@ def main() -> None:
     if args.push and not args.repo:
         raise UserError("--push: name the repository with --repo user/name")
 
-    facts, problems = write(OUTPUT, args.repo or str(OUTPUT), args.onnx)
+    facts, problems = write(OUTPUT, args.repo, args.onnx)
     if problems:
         more = f" (and {len(problems) - 1} more: `python -m pipeline.card` lists them)" if len(problems) > 1 else ""
         raise UserError(f"not to be published: {problems[0]}{more}")

@@ -21,6 +21,7 @@ RUN: dict[str, set[int]] = {
     "dvc repro": {0},
     "dvc repro export": {0},
     "git checkout .": {0},
+    'git commit --allow-empty --all --message "My first run"': {0},
     "make docs": {0},
     "make report": {0},
     "make repro": {0},

@@ -91,6 +91,7 @@ def finished(clone: Path, first_run: Run, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(clone, folder, symlinks=True)
     sh(folder, "git", "switch", "--quiet", "--create", "mine")
     sh(folder, "git", "branch", "--force", "main", "HEAD~1")
+    sh(folder, "git", "tag", "finished")
     link_environment(folder)
     return folder
 
@@ -100,7 +101,7 @@ def desk(finished: Path) -> Iterator[Path]:
     """The copy with the files that the documents speak of; tidied up after."""
     write_files(finished)
     yield finished
-    sh(finished, "git", "reset", "--quiet", "--hard")
+    sh(finished, "git", "reset", "--quiet", "--hard", "finished")
     sh(finished, "git", "clean", "--quiet", "--force", "-d")
     sh(finished, "dvc", "checkout")
 

@@ -27,6 +27,7 @@ USED_OTHERWISE = {
     "detect-secrets": (".pre-commit-config.yaml", "detect-secrets-hook"),
     "dvc-gs": (".dvc/config", "gs://"),
     "gcp-storage-emulator": ("tests/emulator.py", "gcp_storage_emulator"),
+    "ipykernel": ("pipeline/tour.py", 'AsyncKernelManager(kernel_name="python3"'),
     "mypy": ("Makefile", "\tmypy\n"),
     "onnxscript": ("pipeline/onnx_graph.py", "torch.onnx"),
     "pip-audit": ("Makefile", "pip-audit "),
@@ -34,7 +35,8 @@ USED_OTHERWISE = {
     "pre-commit": ("README.md", "`pre-commit install`"),
     "ruff": ("Makefile", "ruff check"),
     "schemathesis": ("tests/test_abuse.py", "schemathesis"),
-    "types-PyYAML": ("pipeline/tables.py", "import yaml"),
+    "types-PyYAML": ("pipeline/params.py", "import yaml"),
+    "zensical": ("pipeline/site.py", '"zensical", "build"'),
     "zizmor": (".ci/lint_workflows", "zizmor "),
 }
 

@@ -192,16 +192,17 @@ def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Path) -> None:
 def test_trials_that_cannot_be_compared_are_not(swept: tuple[Path, str]) -> None:
     toy, _ = swept
     (toy / "data.txt").write_text("two\n")
-    assert "its prepared rows are not those of other trials" in sweep(toy, "--trials", "4", code=1, pause_s=1)
+    write_space(toy, **SPACE)  # to its end, to be judged
+    assert "its prepared rows are not those of other trials" in sweep(toy, "--trials", "4", code=1)
     with chdir(toy):
         file, url = Path("configs/sweep.yaml"), "sqlite:///.dvc/tmp/sweeps/student.db"
         open_study(url, "student", 60, *check_space(file, []))
         with pytest.raises(UserError, match="study student: the params changed since it was begun"):
             open_study(url, "student", 60, *check_space(file, ["train.epochs=2"]))
-        write_space(toy, **PRUNED | {"knobs": {KNOB: {"low": 0.001, "high": 0.1}}})
+        write_space(toy, **SPACE | {"knobs": {KNOB: {"low": 0.001, "high": 0.1}}})
         with pytest.raises(UserError, match="study student: the space of the sweep changed"):
             open_study(url, "student", 60, *check_space(file, []))
-        write_space(toy, **PRUNED)
+        write_space(toy, **SPACE)
         Path("stages/train.py").write_text("# something else\n")
         with pytest.raises(UserError, match="study student: the code of the stages, or their versions changed"):
             open_study(url, "student", 60, *check_space(file, []))

@@ -28,9 +28,8 @@ class Tables(NamedTuple):
     export: str  # empty: the graphs are not beside the card
 
 
-def make_card(facts: Facts, tables: Tables, place: str) -> ModelCard:
+def make_card(facts: Facts, tables: Tables, place: str, name: str) -> ModelCard:
     """The card of the checkpoint that ``facts`` tell of, which is to lie at ``place``: a folder, or ``user/name`` on the hub."""
-    name = place.rsplit("/", maxsplit=1)[-1]
     body = "\n\n".join(
         section.strip()
         for section in (
@@ -144,8 +143,8 @@ def _training(facts: Facts) -> str:
     encoder = f"{facts.encoder.repository} at `{facts.encoder.revision}`" if facts.encoder else str(params["fetch.encoder"])
     return f"""## Training
 
-Teachers: {encoder}, fine-tuned; the same, frozen, under a logistic regression; TF-IDF under a logistic regression. {learnt},
-for {facts.metrics["data"]["train"]["rows"]:,} queries and their augmented copies, in {facts.metrics["train"]["steps"]:,} steps in
+The teachers are the other rows of the results; their encoder is {encoder}.
+{learnt}, for {facts.metrics["data"]["train"]["rows"]:,} queries and their augmented copies, in {facts.metrics["train"]["steps"]:,} steps in
 {machine["precision"]} on {machine["threads"]} threads of {machine["cpu"]}{gpu}. All knobs are in
 `provenance.json`; these are the student's:
 
