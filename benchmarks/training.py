@@ -42,7 +42,7 @@ from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
 from pipeline.metrics import accuracy
 from pipeline.params import read_params
-from pipeline.recipe import TrainParams, beside_teacher
+from pipeline.recipe import TrainParams, beside_teacher, schedule
 from pipeline.reporting.markdown import table
 from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import build_student
@@ -80,21 +80,6 @@ def start(params: TrainParams, queries: Queries) -> tuple[BertForSequenceClassif
     return build_student(params.student, params.dropout, labels, TEACHER / artifacts.FINETUNED, pretrained, vocabulary, queries.ids)
 
 
-def schedule(params: TrainParams, epochs: int, precision: str) -> Schedule:
-    """The schedule of the params over another number of epochs."""
-    return Schedule(
-        epochs=epochs,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        head_learning_rate=params.learning_rate,
-        warmup_fraction=params.warmup_fraction,
-        weight_decay=params.weight_decay,
-        precision=precision,
-        device=params.device,
-        seed=params.seed,
-    )
-
-
 def distilled(params: TrainParams) -> Callable[[], float]:
     """A function that trains two epochs as the stage `train` does, on few queries, and returns queries/s of the second."""
     queries, _ = read_split(FEATURES, "train")
@@ -106,7 +91,7 @@ def distilled(params: TrainParams) -> Callable[[], float]:
     learner, examples = beside_teacher(student, kept, TEACHER / artifacts.FINETUNED, Examples(ids, np.concatenate(soft)), params)
     loss = soft_loss(params.distillation_temperature)
     lengths = np.array([len(tokens) for tokens in ids])
-    return lambda: timed_epoch(learner, student.classifier, examples, lengths, loss, schedule(params, 2, params.precision))
+    return lambda: timed_epoch(learner, student.classifier, examples, lengths, loss, schedule(params.model_copy(update={"epochs": 2})))
 
 
 def ordinary(params: TrainParams) -> Callable[[], float]:
@@ -115,7 +100,8 @@ def ordinary(params: TrainParams) -> Callable[[], float]:
     student, _ = start(params, queries)
     examples = PaddedExamples(few(queries, QUERIES).ids, labels[:QUERIES])
     lengths = np.full(len(examples), PADDED)  # all alike: any order
-    return lambda: timed_epoch(student, student.classifier, examples, lengths, hard_loss, schedule(params, 2, "fp32"))
+    plan = schedule(params.model_copy(update={"epochs": 2, "precision": "fp32"}))
+    return lambda: timed_epoch(student, student.classifier, examples, lengths, hard_loss, plan)
 
 
 def timed_epoch(model: nn.Module, head: nn.Module, examples: Examples, lengths: np.ndarray, loss: Loss, plan: Schedule) -> float:
@@ -151,7 +137,7 @@ def train_fully(contender: str, params: TrainParams) -> float:
     if contender == "linear":
         return float((fit_machine(queries.texts, labels).predict(validation.texts) == truth).mean())
     student, _ = start(params, queries)
-    plan = schedule(params, ORDINARY_EPOCHS, "fp32")
+    plan = schedule(params.model_copy(update={"epochs": ORDINARY_EPOCHS, "precision": "fp32"}))
     buckets = LengthBuckets(np.full(len(queries), PADDED), lambda rng: np.arange(len(queries)), plan.batch_size, plan.seed)
     fit(student, student.classifier, PaddedExamples(queries.ids, labels), buckets, hard_loss, plan, lambda epoch, mean: None)
     return accuracy(truth, run_batches(student, validation.ids, "fp32").argmax(axis=1))

@@ -117,7 +117,14 @@ def teach_student(
     def judge(epoch: int, loss: float) -> None:
         at_epoch_end(epoch, loss, accuracy(validation_labels, run_batches(student, validation.ids, params.precision).argmax(axis=1)))
 
-    schedule = Schedule(
+    loss = soft_loss(params.distillation_temperature) if params.targets == "soft" else hard_loss
+    with occurring_rows(student.bert, [*examples.ids, *validation.ids]):
+        fit(learner, student.classifier, examples, buckets, loss, schedule(params), judge)
+
+
+def schedule(params: TrainParams) -> Schedule:
+    """How long and how fast the student learns."""
+    return Schedule(
         epochs=params.epochs,
         batch_size=params.batch_size,
         learning_rate=params.learning_rate,
@@ -128,9 +135,6 @@ def teach_student(
         device=params.device,
         seed=params.seed,
     )
-    loss = soft_loss(params.distillation_temperature) if params.targets == "soft" else hard_loss
-    with occurring_rows(student.bert, [*examples.ids, *validation.ids]):
-        fit(learner, student.classifier, examples, buckets, loss, schedule, judge)
 
 
 def beside_teacher(

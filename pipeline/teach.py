@@ -28,7 +28,7 @@ from pipeline.metrics import DECIMALS, accuracy
 from pipeline.params import Device, Params, Precision, read_params
 from pipeline.pooled import PooledClassifier, load_encoder
 from pipeline.runtime import check_device, fix_runtime, resolve_precision
-from pipeline.training import Examples, Schedule, fit, hard_loss
+from pipeline.training import Examples, Loss, Schedule, fit, hard_loss
 from pipeline.vocabulary import occurring_rows
 
 
@@ -76,8 +76,10 @@ def fit_base_encoder(encoder: Path, queries: Queries, labels: np.ndarray, classe
     return model
 
 
-def fit_finetuned(encoder: Path, queries: Queries, labels: np.ndarray, classes: int, params: TeachParams) -> PooledClassifier:
-    """Fine-tunes the encoder and a linear head on the labels."""
+def fit_finetuned(
+    encoder: Path, queries: Queries, targets: np.ndarray, classes: int, params: TeachParams, loss: Loss = hard_loss
+) -> PooledClassifier:
+    """Fine-tunes the encoder and a linear head on the labels, or on what else the loss takes for targets."""
     settings = params.finetuned
     model = PooledClassifier(load_encoder(encoder), classes, normalize=False)
     lengths = np.array([len(tokens) for tokens in queries.ids])
@@ -94,7 +96,7 @@ def fit_finetuned(encoder: Path, queries: Queries, labels: np.ndarray, classes: 
     )
     buckets = LengthBuckets(lengths, lambda _: np.arange(len(queries)), settings.batch_size, params.seed)
     with occurring_rows(model.encoder, queries.ids):
-        fit(model, model.head, Examples(queries.ids, labels), buckets, hard_loss, schedule, _print_epoch)
+        fit(model, model.head, Examples(queries.ids, targets), buckets, loss, schedule, _print_epoch)
     return model
 
 

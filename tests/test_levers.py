@@ -42,7 +42,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     params["teach"]["finetuned"] |= {"epochs": 1}
     params["train"] |= {"epochs": 2, "student": params["train"]["student"] | SHAPE}
-    (root / "params.yaml").write_text(yaml.safe_dump({"teach": params["teach"], "train": params["train"]}))
+    (root / "params.yaml").write_text(yaml.safe_dump({name: params[name] for name in ("teach", "train", "evaluate")}))
     return root
 
 
@@ -58,17 +58,21 @@ def study(checkout: Path, *options: str, code: int = 0) -> tuple[str, dict[str, 
 
 def test_every_row_is_judged_once_by_each_recipe_and_what_is_done_stays_done(checkout: Path) -> None:
     recipes = ["base", "attention", "average", "more", "unseen"]
-    printed, told = study(checkout, *recipes)
+    printed, told = study(checkout, "--shots", *recipes)
     assert (told["rows"], set(told["recipes"])) == (ROWS, set(recipes))
     assert all(len(row["accuracy"]["each"]) == FOLDS for row in told["recipes"].values())
     assert told["recipes"]["base"]["against"]["change"] == 0
     assert set(told["suspects"]) == {"dropped", "relabelled", "softened"}
     assert 0 < told["suspects"]["dropped"]["suspects"]["mean"] < 1
     assert told["recipes"]["unseen"]["divergence"]["mean"] > 0
-    again, same = study(checkout, *recipes)
+    assert all(told["recipes"]["base"]["abstention"][key] > 0 for key in ("temperature", "threshold", "label_threshold"))
+    assert [len(told["shots"][shots]["student"]["each"]) for shots in ("5", "10")] == [3, 3]
+    again, same = study(checkout, "--shots", *recipes)
     assert "to go" in printed
     assert "to go" not in again
     assert same == told
+    kept = study(checkout, "--work", "elsewhere", "base")[1]
+    assert (kept["shots"], kept["final"]) == (told["shots"], {})  # of the study before, not made again
     assert tables(told).count("\n| ") == len(recipes) + 1  # and the line below the header
 
 

@@ -60,7 +60,7 @@ def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
 def main() -> None:
     """Plans, carries out, tells."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", default=list(RECIPES), metavar="RECIPE", help=f"among {', '.join(RECIPES)} (all)")
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"in this order, among {', '.join(RECIPES)} (all)")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="a checkout in which `featurize` ran on BANKING77")
     parser.add_argument("--work", type=Path, default=Path("build/levers"), metavar="FOLDER", help="for what is done already (build/levers)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the networks learn (cpu)")
@@ -85,14 +85,11 @@ def main() -> None:
     teach, train = read_params("teach", TeachParams, params), read_params("train", TrainParams, params)
     work = Work(args.data, args.work, teach.model_copy(update=device), train.model_copy(update=device))
 
-    if args.final:
-        tasks = plan_final(args.final, args.seeds)
-    elif args.shots:
-        tasks = plan_shots()
-    else:
-        tasks = plan_recipes(args.recipes)
-    carry_out(tasks, work, args.workers)
-    told = report.gather(work)
+    tasks = plan_shots() if args.shots else []
+    tasks += plan_final(args.final, args.seeds) if args.final else []
+    recipes = args.recipes or ([] if tasks else list(RECIPES))
+    carry_out([*tasks, *(plan_recipes(recipes) if recipes else [])], work, args.workers)
+    told = report.keep_scored(report.gather(work), artifacts.read_json(args.output) if args.output.exists() else {})
     artifacts.write_json(args.output, told)
     print(tables(told))
     print(json.dumps({key: told[key] for key in ("machines", "recipes", "final", "shots")}))

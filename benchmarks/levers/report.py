@@ -7,11 +7,15 @@ import statistics
 from typing import Any
 
 import numpy as np
+import yaml
+from scipy.special import softmax
 
 from benchmarks.levers.folds import FOLDS, MORE_COPIES, SAMPLE, Fold, read_fold
 from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.tasks import DRAWS, SHOTS, Work
 from benchmarks.levers.teachers import ACTS
+from pipeline.abstention import choose_thresholds
+from pipeline.calibration import fit_temperature
 from pipeline.independent import TWIN
 from pipeline.metrics import DECIMALS, accuracy
 from pipeline.near_twins import nearest_by_jaccard
@@ -35,11 +39,18 @@ def gather(work: Work) -> dict[str, Any]:
         "train": work.train.model_dump(),
         "rows": sum(len(fold.held) for fold in folds),
         "teachers": _teachers(results, folds),
-        "recipes": _recipes(results, folds),
+        "recipes": _recipes(work, results, folds),
         "suspects": _suspects(results, folds),
         "final": _final(work, results),
         "shots": _shots(results),
     }
+
+
+def keep_scored(told: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Keeps what an earlier study scored on the test split and this one did not, since nobody should score it a second time to see it."""
+    kept = {key: before[key] for key in ("final", "shots") if before.get(key) and not told[key]}
+    machines = [*told["machines"], *(machine for machine in before.get("machines", []) if kept and machine not in told["machines"])]
+    return told | kept | {"machines": machines}
 
 
 def over(values: list[float]) -> dict[str, Any]:
@@ -74,7 +85,7 @@ def _teachers(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
     return {name: over([score[name]["accuracy"] for score in scores]) for name in scores[0]} if scores else {}
 
 
-def _recipes(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
+def _recipes(work: Work, results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
     """Every recipe that is done, and how far it is from the committed one (while that is not done, from the first that is)."""
     told: dict[str, Any] = {}
     done = [name for name in RECIPES if _complete(results, folds, "student", name)]
@@ -82,8 +93,24 @@ def _recipes(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
     for name in done:
         runs = _complete(results, folds, "student", name)
         figures = {key: over([run[key] for run in runs]) for key in ("accuracy", "macro_f1", "divergence", "agreement", "seconds")}
-        told[name] = {"what": RECIPES[name].what, **figures, "against": {"recipe": done[0], **against(folds, anchor, runs)}}
+        told[name] = {
+            "what": RECIPES[name].what,
+            **figures,
+            "against": {"recipe": done[0], **against(folds, anchor, runs)},
+            "abstention": _abstention(work, folds, name),
+        }
     return told
+
+
+def _abstention(work: Work, folds: list[Fold], recipe: str) -> dict[str, float]:
+    """The temperature and the thresholds that all held-out rows together ask for: what a run on every row has none left to choose by."""
+    logits_NC = np.concatenate([np.load(work.study.logits(fold, recipe)).astype(np.float32) for fold in folds])
+    labels_N = np.concatenate([_labels(fold) for fold in folds])
+    temperature = fit_temperature(logits_NC, labels_N)
+    p_NC = softmax(logits_NC / temperature, axis=1)
+    asked = yaml.safe_load((work.data / "params.yaml").read_text(encoding="utf-8"))["evaluate"]
+    chosen = choose_thresholds(p_NC, labels_N, asked["target_accuracy"], asked["coverage"], (None, None), in_train=False)
+    return {"temperature": temperature, "threshold": chosen.confidence, "label_threshold": chosen.label}
 
 
 def _suspects(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:

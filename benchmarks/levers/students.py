@@ -17,7 +17,7 @@ from transformers import BertForSequenceClassification, BertModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from benchmarks.levers.folds import MORE_COPIES, Fold
-from benchmarks.levers.recipes import Recipe
+from benchmarks.levers.recipes import RECIPES, Recipe
 from benchmarks.levers.teachers import WIDER, Study, product, scored
 from pipeline import artifacts
 from pipeline.batching import LengthBuckets
@@ -25,21 +25,21 @@ from pipeline.distill import guide
 from pipeline.features import Queries
 from pipeline.inference import run_batches
 from pipeline.pooled import load_encoder
-from pipeline.recipe import TrainParams
+from pipeline.recipe import TrainParams, schedule
 from pipeline.student import build_student
 from pipeline.subclone import layer_ends
-from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
+from pipeline.training import Examples, Loss, fit, hard_loss, soft_loss
 from pipeline.vocabulary import occurring_rows
 
 
-def study_student(study: Study, fold: Fold, recipe: Recipe, params: TrainParams, seed: int) -> dict[str, Any]:
-    """Teaches a student and judges it by the held-out rows.
+def study_student(study: Study, fold: Fold, name: str, params: TrainParams, seed: int) -> dict[str, Any]:
+    """Teaches a student by a recipe, judges it by the held-out rows, and keeps its logits for them.
 
     Returns:
         Its predictions (class indices), accuracy, macro-F1, mean Kullback-Leibler divergence from the teachers' product (nats) and share of
         equal answers, and seconds.
     """
-    started = time.monotonic()
+    started, recipe = time.monotonic(), RECIPES[name]
     params = params.model_copy(update={**recipe.params, "seed": seed, "student": params.student.model_copy(update=recipe.start)})
     torch.manual_seed(seed)
     vocabulary = study.data / "data" / "features" / artifacts.TOKENIZER / "vocab.txt"
@@ -47,7 +47,9 @@ def study_student(study: Study, fold: Fold, recipe: Recipe, params: TrainParams,
     examples, buckets = gather(study, fold, recipe, params)
     learn(student, kept, load_encoder(study.teacher(fold), params.device), examples, buckets, recipe, params, fold.held.ids)
     nn.Module.to(student, torch.device(params.device))
-    told = judge(study, fold, run_batches(student, fold.held.ids, "fp32")) | {"seconds": round(time.monotonic() - started, 1)}
+    logits_NC = run_batches(student, fold.held.ids, "fp32")
+    np.save(study.logits(fold, name), logits_NC.astype(np.float16))
+    told = judge(study, fold, logits_NC) | {"seconds": round(time.monotonic() - started, 1)}
     if fold.name == "full":
         ours = fold.more.ids[: len(fold.more) // (1 + MORE_COPIES)]
         told["sample"] = run_batches(student, ours, "fp32").argmax(axis=1).tolist()
@@ -106,28 +108,14 @@ def learn(
         stack.enter_context(occurring_rows(student.bert, [*examples.ids, *held]))
         student.bert.embeddings.word_embeddings.weight.requires_grad_(not recipe.frozen)
         if recipe.two_steps:
-            fit(learner, student.classifier, examples, buckets, nothing, plan(params, params.epochs // 2), lambda *_: None)
+            half = schedule(params.model_copy(update={"epochs": params.epochs // 2}))
+            fit(learner, student.classifier, examples, buckets, nothing, half, lambda *_: None)
             only = Examples(examples.ids, examples.targets)
-            fit(student, student.classifier, only, buckets, loss, plan(params, params.epochs // 2), lambda *_: None)
+            fit(student, student.classifier, only, buckets, loss, half, lambda *_: None)
             return
-        fit(learner, student.classifier, examples, buckets, loss, plan(params, params.epochs), averaged or (lambda *_: None))
+        fit(learner, student.classifier, examples, buckets, loss, schedule(params), averaged or (lambda *_: None))
         if averaged:
             student.load_state_dict(averaged.mean())
-
-
-def plan(params: TrainParams, epochs: int) -> Schedule:
-    """The schedule of the params over a number of epochs."""
-    return Schedule(
-        epochs=epochs,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        head_learning_rate=params.learning_rate,
-        warmup_fraction=params.warmup_fraction,
-        weight_decay=params.weight_decay,
-        precision=params.precision,
-        device=params.device,
-        seed=params.seed,
-    )
 
 
 def nothing(logits_BC: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

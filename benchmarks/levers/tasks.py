@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import transformers
 
 from benchmarks.levers.folds import FOLDS, INNER, SEED, read_fold
 from benchmarks.levers.recipes import RECIPES, Recipe
@@ -17,6 +19,7 @@ from pipeline.runtime import fix_runtime, machine_class
 from pipeline.teach import TeachParams
 
 SHOTS, DRAWS = (5, 10), 3
+MOST_PASSES = 10
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Work:
 
     def keep(self, task: Task, result: dict[str, Any]) -> None:
         """Adds a result and what it was made on, in one write."""
-        machine = machine_class(self.train.threads, self.train.precision, self.train.device)
+        machine = machine_class(self.train.threads, self.train.precision, self.train.device) | {"transformers": transformers.__version__}
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._results.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"task": task.name, "machine": machine, "result": result}) + "\n")
@@ -111,15 +114,12 @@ def unseen(fold: str) -> list[Task]:
 
 
 def plan_recipes(recipes: list[str]) -> list[Task]:
-    """Teachers, students, and what acting on suspect labels is worth, for every fold; what takes long first."""
+    """Teachers, students in the order of the recipes, and what acting on suspect labels is worth, for every fold."""
     folds = [f"fold{number}" for number in range(FOLDS)]
     fitted = [task for fold in folds for task in teachers(fold, WIDER)]
     doubting = [task for fold in folds for task in unseen(fold)]
     names = tuple(task.name for task in doubting)
-    ordered = sorted(
-        recipes, key=lambda name: -RECIPES[name].params.get("epochs", 0) * (1 + RECIPES[name].params.get("copies_per_epoch", 2))
-    )
-    students = [student(fold, name, SEED + number) for name in ordered for number, fold in enumerate(folds)]
+    students = [student(fold, name, SEED + number) for name in recipes for number, fold in enumerate(folds)]
     acts = [Task(fold, "act", act, 0, tuple(name for name in names if name.startswith(fold))) for act in ACTS for fold in folds]
     return [*fitted, *doubting, *scores(folds, WIDER), *students, *acts]
 
@@ -146,11 +146,25 @@ def scores(folds: list[str], members: tuple[str, ...]) -> list[Task]:
     ]
 
 
+def prolonged(work: Work, rows: int) -> Work:
+    """More passes over few rows: as many steps as over all of them, but at most ten times the passes."""
+    every = len(read_fold(work.data, "full").train)
+    times = min(MOST_PASSES, every // rows)
+    finetuned = work.teach.finetuned.model_copy(update={"epochs": work.teach.finetuned.epochs * times})
+    return replace(
+        work,
+        teach=work.teach.model_copy(update={"finetuned": finetuned}),
+        train=work.train.model_copy(update={"epochs": work.train.epochs * times}),
+    )
+
+
 def run(work: Work, task: Task) -> dict[str, Any]:
     """Does a task, in a process of its own."""
     fix_runtime(work.teach.threads, SEED)
     fold = read_fold(work.data, task.fold)
     (work.folder / task.fold).mkdir(parents=True, exist_ok=True)
+    if task.fold.startswith("shots"):
+        work = prolonged(work, len(fold.train))
     if task.kind == "teach":
         return teach(work.study, fold, task.what)
     if task.kind == "unseen":
@@ -159,4 +173,4 @@ def run(work: Work, task: Task) -> dict[str, Any]:
         return act_on_suspects(work.study, fold, task.what)
     if task.kind == "scores":
         return score_teachers(work.study, fold, WIDER if task.what == "wider" else PRODUCT)
-    return study_student(work.study, fold, RECIPES[task.what], work.train, task.number)
+    return study_student(work.study, fold, task.what, work.train, task.number)

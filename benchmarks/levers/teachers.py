@@ -15,14 +15,12 @@ from scipy.special import log_softmax
 
 from benchmarks.levers.folds import INNER, Fold, take
 from pipeline.bag_of_words import BagOfWords
-from pipeline.batching import LengthBuckets
 from pipeline.features import Queries
 from pipeline.inference import run_batches
 from pipeline.metrics import accuracy, macro_f1
-from pipeline.pooled import PooledClassifier, load_encoder
+from pipeline.pooled import PooledClassifier
 from pipeline.teach import TeachParams, fit_bag_of_words, fit_base_encoder, fit_finetuned
-from pipeline.training import Examples, Schedule, fit, soft_loss
-from pipeline.vocabulary import occurring_rows
+from pipeline.training import soft_loss
 
 TEXTS = ("train", "copies", "more", "held")
 FINETUNED_SEEDS = 3
@@ -53,6 +51,10 @@ class Study:
     def file(self, fold: Fold, member: str) -> Path:
         """Log-probabilities of a member, an array a kind of text."""
         return self.work / fold.name / f"{member}.npz"
+
+    def logits(self, fold: Fold, recipe: str) -> Path:
+        """A student's logits for the held-out rows."""
+        return self.work / fold.name / f"student_{recipe}.npy"
 
     def teacher(self, fold: Fold) -> Path:
         """The fine-tuned encoder that students are cut out of."""
@@ -172,25 +174,4 @@ def _fit(study: Study, fold: Fold, member: str, rows: Queries, soft_NC: np.ndarr
         return Thinker(fit_base_encoder(study.encoder, rows, rows.labels, classes, params), params)
     if soft_NC is None:
         return Thinker(fit_finetuned(study.encoder, rows, rows.labels, classes, params), params)
-    return Thinker(_fit_soft(study.encoder, rows, soft_NC, params), params)
-
-
-def _fit_soft(encoder: Path, rows: Queries, soft_NC: np.ndarray, params: TeachParams) -> PooledClassifier:
-    """As `fit_finetuned`, from log-probabilities."""
-    settings = params.finetuned
-    model = PooledClassifier(load_encoder(encoder), soft_NC.shape[1], normalize=False)
-    buckets = LengthBuckets(np.array([len(ids) for ids in rows.ids]), lambda _: np.arange(len(rows)), settings.batch_size, params.seed)
-    schedule = Schedule(
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        head_learning_rate=settings.head_learning_rate,
-        warmup_fraction=0.1,
-        weight_decay=0.01,
-        precision=params.precision,
-        device=params.device,
-        seed=params.seed,
-    )
-    with occurring_rows(model.encoder, rows.ids):
-        fit(model, model.head, Examples(rows.ids, soft_NC), buckets, soft_loss(1.0), schedule, lambda *_: None)
-    return model
+    return Thinker(fit_finetuned(study.encoder, rows, soft_NC, classes, params, soft_loss(1.0)), params)
