@@ -105,7 +105,7 @@ class GuidedStudent(nn.Module):
         outputs = self.student(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
         tokens = attention_mask.bool()
         gaps = [
-            F.mse_loss(linear(hidden[tokens]).float(), teacher_states[:, layer].float()) / variance
+            F.mse_loss(linear(hidden)[tokens].float(), teacher_states[:, layer].float()) / variance
             for layer, (linear, hidden, variance) in enumerate(zip(self.maps, outputs.hidden_states[1:], self.variance_L, strict=True))
         ]
         return SequenceClassifierOutput(loss=self.weight * torch.stack(gaps).mean(), logits=outputs.logits)
