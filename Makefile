@@ -52,9 +52,9 @@ verify: install ## rebuild all in a clean clone, without cache: does dvc.lock ho
 banking77: install ## the reference run on BANKING77 ($$BANKING77_DIR, else the hub), five students (SEEDS=another number)
 	python -m pipeline.reference --seeds $(or $(SEEDS),5)
 
-benchmark-inference: install ## text to label, and over HTTP: milliseconds, queries a second, against rivals (QUICK=1: does it run?)
-	python -m benchmarks.inference $(if $(QUICK),--quick)
-	python -m benchmarks.service $(if $(QUICK),--quick)
+benchmark-inference: install ## text to label, and over HTTP: ms, queries/s, rivals (QUICK=1: does it run? RECORD=1: for the documents)
+	python -m benchmarks.inference $(if $(QUICK),--quick) $(if $(RECORD),--record)
+	python -m benchmarks.service $(if $(QUICK),--quick) $(if $(RECORD),--record)
 
 sweep: install ## search knobs with Optuna, on validation; the same command goes on (TRIALS=30 in all, SWEEP='-S key=value ..')
 	@python -m pipeline.sweep --trials $(or $(TRIALS),30) $(SWEEP)
@@ -101,8 +101,9 @@ serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
 abuse: install ## maltreat the service: 500 generated requests an operation, a minute of overload, a fresh environment from the lock
 	pytest tests/test_abuse.py tests/test_images.py --examples 500 --overload 60 --images
 
-benchmark: install ## how fast the student is taught, beside the ordinary ways (FULL=--full trains each to its end, half an hour)
-	python -m benchmarks.training $(FULL)
+benchmark: install ## how fast the student is taught, where the time goes (FULL=1 trains each to its end; RECORD=1: for the documents)
+	python -m benchmarks.training $(if $(FULL),--full) $(if $(RECORD),--record)
+	python -m benchmarks.training_step $(if $(RECORD),--record)
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes
 	pytest tests/test_faults.py --kills 20 -k kill

@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.processes import run_measured
-from benchmarks.spread import spread
 from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
 from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
+from pipeline.tables.performance import spread
 
 ROWS_A_TABLE = 10_000
 
@@ -83,7 +83,10 @@ def main() -> None:
                 seconds, peak_RK[repetition, k] = run(Path(scratch) / f"{rows}.parquet", target, args.model, workers, args.ray)
                 rate_RK[repetition, k] = rows / seconds
                 target.unlink()
-    cells = [[f"{rows:,}", str(workers), spread(rate_RK[:, k]), spread(peak_RK[:, k])] for k, (rows, workers) in enumerate(cases)]
+    cells = [
+        [f"{rows:,}", str(workers), spread(rate_RK[:, k].tolist()), spread(peak_RK[:, k].tolist())]
+        for k, (rows, workers) in enumerate(cases)
+    ]
     print(table(["rows", "workers", "rows/s", "MiB, largest process"], cells))
     figures = [
         {

@@ -1,6 +1,6 @@
 """From a text to its label: how long, against whom, on one core.
 
-Run     python -m benchmarks.inference [--quick] [--model models/onnx] [--checkpoint models/tinybert] [--data data/prepared]
+Run     python -m benchmarks.inference [--quick] [--record] [--model models/onnx] [--checkpoint models/tinybert] [--data data/prepared]
 
 The rivals are our classifier with either graph, `transformers.pipeline` on the same checkpoint (eager PyTorch, as its documentation says
 to use it), and TF-IDF with a linear support vector machine, fitted to the training queries. All answer the same queries of the test split,
@@ -13,7 +13,6 @@ Prints a table, then one line of JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -30,14 +29,14 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 from tokenizers import Tokenizer
 
-from benchmarks.spread import spread
+from benchmarks.results import add_record, tell
 from pipeline import artifacts
 from pipeline.errors import exit_with_one_line
 from pipeline.onnx_session import BATCH_SIZE
 from pipeline.prepared import read_labelled
-from pipeline.reporting.markdown import table
 from pipeline.runtime import fix_runtime, machine_class
 from pipeline.serving.classifier import Classifier
+from pipeline.tables.performance import INFERENCE, inference_table
 
 GRAPHS = ("int8", "fp32")
 PIPELINE, SVM, TOKENIZER = "transformers.pipeline", "TF-IDF + LinearSVC", "tokenizer alone"
@@ -125,18 +124,6 @@ def time_bulk(rivals: list[Rival], texts: list[str], repetitions: int) -> tuple[
     return rates_RV, said
 
 
-def report(rivals: list[Rival], taken_RVN: np.ndarray, rates_RV: np.ndarray, said: dict[str, list[str]], labels: list[str]) -> str:
-    """The table: a row a rival."""
-    p50_RV, p99_RV = np.median(taken_RVN, axis=2), np.quantile(taken_RVN, 0.99, axis=2)
-    base_R = p50_RV[:, [rival.name for rival in rivals].index(PIPELINE)]
-    rows = []
-    for v, rival in enumerate(rivals):
-        right = "" if rival.name == TOKENIZER else f"{100 * agreement(said[rival.name], labels):.1f}"
-        times = [spread(p50_RV[:, v], 3), spread(p99_RV[:, v], 2), spread(base_R / p50_RV[:, v], 1), spread(rates_RV[:, v], 0)]
-        rows.append([rival.name, *times, right])
-    return table(["text to label", "p50, ms", "p99, ms", f"times {PIPELINE} (p50)", "bulk, queries/s", "accuracy, %"], rows)
-
-
 def agreement(some: list[str], others: list[str]) -> float:
     """Share of equal labels."""
     return statistics.fmean(a == b for a, b in zip(some, others, strict=True))
@@ -145,22 +132,30 @@ def agreement(some: list[str], others: list[str]) -> float:
 def summarize(
     graph: str, names: list[str], taken_RVN: np.ndarray, rates_RV: np.ndarray, said: dict[str, list[str]], labels: list[str]
 ) -> dict[str, Any]:
-    """The line of JSON, about the graph that is served."""
-    at = {name: v for v, name in enumerate(names)}
-    p50_RV = np.median(taken_RVN, axis=2)
-    ours = at[f"ours, {graph}"]
-    speedup_R = p50_RV[:, at[PIPELINE]] / p50_RV[:, ours]
+    """All that was measured; at its head what concerns the graph that is served."""
+    p50_RV, p99_RV = np.median(taken_RVN, axis=2), np.quantile(taken_RVN, 0.99, axis=2)
+    speedup_RV = p50_RV[:, [names.index(PIPELINE)]] / p50_RV
+    ours = names.index(f"ours, {graph}")
     return {
         "graph": graph,
-        "speedup_vs_pipeline_p50": round(float(np.median(speedup_R)), 2),
-        "speedup_low": round(float(speedup_R.min()), 2),
-        "speedup_high": round(float(speedup_R.max()), 2),
+        "speedup_vs_pipeline_p50": round(float(np.median(speedup_RV[:, ours])), 2),
+        "speedup_low": round(float(speedup_RV[:, ours].min()), 2),
+        "speedup_high": round(float(speedup_RV[:, ours].max()), 2),
         "p50_ms": round(float(np.median(p50_RV[:, ours])), 4),
-        "p99_ms": round(float(np.median(np.quantile(taken_RVN[:, ours], 0.99, axis=1))), 4),
+        "p99_ms": round(float(np.median(p99_RV[:, ours])), 4),
         "bulk_queries_per_second_per_core": round(float(np.median(rates_RV[:, ours]))),
-        "tokenization_share": round(float(np.median(p50_RV[:, at[TOKENIZER]] / p50_RV[:, ours])), 4),
+        "tokenization_share": round(float(np.median(p50_RV[:, names.index(TOKENIZER)] / p50_RV[:, ours])), 4),
         "int8_agreement": round(agreement(said["ours, int8"], said["ours, fp32"]), 4),
-        "accuracy": round(agreement(said[f"ours, {graph}"], labels), 4),
+        "rivals": {
+            name: {
+                "p50_ms": p50_RV[:, v].round(4).tolist(),
+                "p99_ms": p99_RV[:, v].round(4).tolist(),
+                "speedup": speedup_RV[:, v].round(3).tolist(),
+                "bulk_queries_per_second": rates_RV[:, v].round(1).tolist(),
+                "accuracy": None if name == TOKENIZER else round(agreement(said[name], labels), 4),
+            }
+            for v, name in enumerate(names)
+        },
         "repetitions": len(taken_RVN),
         "n": len(labels),
         "machine": machine_class(threads=1, precision="fp32"),
@@ -175,6 +170,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
     parser.add_argument("--repetitions", type=int, default=5, help="over all queries")
     parser.add_argument("--quick", action="store_true", help="two repetitions over 50 queries: does it run?")
+    add_record(parser, INFERENCE)
     return parser.parse_args()
 
 
@@ -193,8 +189,8 @@ def main() -> None:
         time_latency(rivals, texts[:WARM_UP], 1)
         taken_RVN = time_latency(rivals, texts, repetitions)
         rates_RV, said = time_bulk(rivals, texts, repetitions)
-    print(report(rivals, taken_RVN, rates_RV, said, labels))
-    print(json.dumps(summarize(served, [rival.name for rival in rivals], taken_RVN, rates_RV, said, labels)))
+    result = summarize(served, [rival.name for rival in rivals], taken_RVN, rates_RV, said, labels)
+    tell(result, inference_table, args.record)
 
 
 if __name__ == "__main__":

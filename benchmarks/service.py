@@ -1,6 +1,6 @@
 """What HTTP costs, and how much the service bears.
 
-Run     python -m benchmarks.service [--quick] [--model models/onnx] [--data data/prepared]
+Run     python -m benchmarks.service [--quick] [--record] [--model models/onnx] [--data data/prepared]
 
 The service is a process of its own, held to one core where there are more; this process asks it over kept-alive connections from another.
 First one request at a time, by turns with the bare classifier in this process: the difference is the overhead. Then as many
@@ -29,12 +29,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.spread import spread
+from benchmarks.results import add_record, tell
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
-from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
 from pipeline.serving.classifier import Classifier
+from pipeline.tables.performance import SERVICE, service_table
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32)
 PATIENCE_S = 120
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3, help="of every step")
     parser.add_argument("--seconds", type=float, default=5.0, help="a step")
     parser.add_argument("--quick", action="store_true", help="two short repetitions of two steps: does it run?")
+    add_record(parser, SERVICE)
     args = parser.parse_args()
     texts = read_texts(args.data, "test")
     classifier = Classifier.load(args.model)
@@ -160,11 +161,6 @@ def main() -> None:
     rate_RS = np.array([[load.answers_per_second for load in row] for row in loads])
     p50_RS, p99_RS = (np.array([[np.quantile(load.taken_ms, q) for load in row] for row in loads]) for q in (0.5, 0.99))
     refused_S = np.array([[load.refused for load in row] for row in loads]).sum(axis=0)
-    rows = [
-        [str(step), spread(rate_RS[:, s], 0), spread(p50_RS[:, s], 2), spread(p99_RS[:, s], 2), str(refused_S[s])]
-        for s, step in enumerate(steps)
-    ]
-    print(table(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows))
     most = int(np.median(rate_RS, axis=0).argmax())
     http_R, bare_R = np.median(alone_R2N, axis=2).T
     result = {
@@ -174,12 +170,21 @@ def main() -> None:
         "idle_p50_ms": round(float(np.median(http_R)), 4),
         "bare_p50_ms": round(float(np.median(bare_R)), 4),
         "overhead_p50_ms": round(float(np.median(http_R - bare_R)), 4),
+        "connections": {
+            str(step): {
+                "answers_per_second": rate_RS[:, s].round(1).tolist(),
+                "p50_ms": p50_RS[:, s].round(3).tolist(),
+                "p99_ms": p99_RS[:, s].round(3).tolist(),
+                "refused": int(refused_S[s]),
+            }
+            for s, step in enumerate(steps)
+        },
         "refused": int(refused_S.sum()),
         "repetitions": repetitions,
         "n": len(texts),
         "machine": machine_class(threads=1, precision="fp32"),
     }
-    print(json.dumps(result))
+    tell(result, service_table, args.record)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """How fast and how well the student is taught, beside the ordinary ways, in one run on the features of the last `dvc repro`.
 
-Run     python -m benchmarks.training [--repetitions 5] [--full]
+Run     python -m benchmarks.training [--repetitions 5] [--full] [--record]
 
 Without --full: queries a second of one epoch over few queries, the contenders by turns, medians and their range; each contender has its
 own way of learning:
 
 distilled   the stage `train`: batches of like length, soft targets and the teacher's hidden states out of a file, precision of the params
 ordinary    the same student and batch size; `Trainer` on labels, every query padded to 128 word pieces, fp32: what the examples do
+encoder     the base encoder, a mean over its last states and a linear head, on labels: the fine-tuned teacher, as `teach` trains it
 linear      TF-IDF of words and LinearSVC
 
 With --full each is also trained to its end in a process of its own, the distilled one by its stages, teachers included: seconds, accuracy
@@ -16,14 +17,14 @@ on the validation split (the test split is not touched) and peak memory. Ends wi
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from torch import nn
 from transformers import BertForSequenceClassification
 
 from benchmarks.processes import run_measured
+from benchmarks.results import add_record, tell
 from pipeline import artifacts
 from pipeline.batching import LengthBuckets
 from pipeline.errors import UserError, exit_with_one_line
@@ -42,17 +44,25 @@ from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
 from pipeline.metrics import accuracy
 from pipeline.params import read_params
+from pipeline.pooled import PooledClassifier, load_encoder
 from pipeline.recipe import TrainParams, beside_teacher, schedule
-from pipeline.reporting.markdown import table
 from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import build_student
+from pipeline.tables.performance import TRAINING, training_table
+from pipeline.teach import TeachParams, finetuning, fit_finetuned
 from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
 
-FEATURES, TEACHER, SOFT = Path("data/features"), Path("models/teacher"), Path("data/soft_targets")
+FEATURES, SOFT = Path("data/features"), Path("data/soft_targets")
+TEACHER, ENCODER = Path("models/teacher"), Path("data/raw/encoder")
 PADDED = 128  # word pieces, what examples pad to
 ORDINARY_EPOCHS = 10
 QUERIES = 256  # in the timed epoch; with the copies, `1 + copies_per_epoch` times as many
-ROWS = {"distilled": "TinyBERT, distilled", "ordinary": "TinyBERT, labels, padded to 128, fp32", "linear": "TF-IDF + LinearSVC"}
+ROWS = {
+    "distilled": "TinyBERT, distilled",
+    "ordinary": "TinyBERT, labels, padded to 128, fp32",
+    "encoder": "MiniLM-L6, labels",
+    "linear": "TF-IDF + LinearSVC",
+}
 
 
 class PaddedExamples(Examples):
@@ -80,8 +90,30 @@ def start(params: TrainParams, queries: Queries) -> tuple[BertForSequenceClassif
     return build_student(params.student, params.dropout, labels, TEACHER / artifacts.FINETUNED, pretrained, vocabulary, queries.ids)
 
 
-def distilled(params: TrainParams) -> Callable[[], float]:
-    """A function that trains two epochs as the stage `train` does, on few queries, and returns queries/s of the second."""
+class Lesson(NamedTuple):
+    """All that `fit` asks for, of few queries."""
+
+    model: nn.Module
+    head: nn.Module
+    examples: Examples
+    lengths: np.ndarray
+    loss: Loss
+    plan: Schedule
+
+    def run(self, epochs: int, at_epoch_end: Callable[[int, float], None]) -> None:
+        """Trains on."""
+        buckets = LengthBuckets(self.lengths, lambda rng: np.arange(len(self.examples)), self.plan.batch_size, self.plan.seed)
+        fit(self.model, self.head, self.examples, buckets, self.loss, replace(self.plan, epochs=epochs), at_epoch_end)
+
+    def rate(self) -> float:
+        """Trains two epochs; queries/s of the second."""
+        ends: list[float] = []
+        self.run(2, lambda epoch, mean: ends.append(time.perf_counter()))
+        return len(self.examples) / (ends[1] - ends[0])
+
+
+def distilled(params: TrainParams) -> Lesson:
+    """As the stage `train` does it."""
     queries, _ = read_split(FEATURES, "train")
     copies, part = read_queries(FEATURES, artifacts.AUGMENTED), few(queries, QUERIES)
     rows = np.concatenate([np.arange(len(part)) + copy * len(queries) for copy in range(params.copies_per_epoch)])
@@ -89,31 +121,31 @@ def distilled(params: TrainParams) -> Callable[[], float]:
     soft = [np.load(SOFT / artifacts.SOFT_TRAIN)[: len(part)], np.load(SOFT / artifacts.SOFT_AUGMENTED)[rows]]
     student, kept = start(params, queries)
     learner, examples = beside_teacher(student, kept, TEACHER / artifacts.FINETUNED, Examples(ids, np.concatenate(soft)), params)
-    loss = soft_loss(params.distillation_temperature)
     lengths = np.array([len(tokens) for tokens in ids])
-    return lambda: timed_epoch(learner, student.classifier, examples, lengths, loss, schedule(params.model_copy(update={"epochs": 2})))
+    return Lesson(learner, student.classifier, examples, lengths, soft_loss(params.distillation_temperature), schedule(params))
 
 
-def ordinary(params: TrainParams) -> Callable[[], float]:
-    """The same for the ordinary way."""
+def ordinary(params: TrainParams) -> Lesson:
+    """The ordinary way."""
     queries, labels = read_split(FEATURES, "train")
     student, _ = start(params, queries)
     examples = PaddedExamples(few(queries, QUERIES).ids, labels[:QUERIES])
     lengths = np.full(len(examples), PADDED)  # all alike: any order
-    plan = schedule(params.model_copy(update={"epochs": 2, "precision": "fp32"}))
-    return lambda: timed_epoch(student, student.classifier, examples, lengths, hard_loss, plan)
+    return Lesson(student, student.classifier, examples, lengths, hard_loss, replace(schedule(params), precision="fp32"))
 
 
-def timed_epoch(model: nn.Module, head: nn.Module, examples: Examples, lengths: np.ndarray, loss: Loss, plan: Schedule) -> float:
-    """Queries/s of the second of two epochs."""
-    ends: list[float] = []
-    buckets = LengthBuckets(lengths, lambda rng: np.arange(len(examples)), plan.batch_size, plan.seed)
-    fit(model, head, examples, buckets, loss, plan, lambda epoch, mean: ends.append(time.perf_counter()))
-    return len(examples) / (ends[1] - ends[0])
+def encoder(params: TrainParams) -> Lesson:
+    """The base encoder on labels."""
+    queries, labels = read_split(FEATURES, "train")
+    model = PooledClassifier(load_encoder(ENCODER), len(read_labels(FEATURES)), normalize=False)
+    part = few(queries, QUERIES)
+    lengths = np.array([len(tokens) for tokens in part.ids])
+    plan = finetuning(read_params("teach", TeachParams).model_copy(update={"precision": params.precision}))
+    return Lesson(model, model.head, Examples(part.ids, labels[:QUERIES]), lengths, hard_loss, plan)
 
 
-def linear(params: TrainParams) -> Callable[[], float]:
-    """The same for a support vector machine, over all training queries: a few would not fill its second."""
+def linear() -> Callable[[], float]:
+    """A function that fits a support vector machine and returns queries/s, over all training queries: a few would not fill its second."""
     queries, labels = read_split(FEATURES, "train")
 
     def run() -> float:
@@ -136,8 +168,12 @@ def train_fully(contender: str, params: TrainParams) -> float:
     validation, truth = read_split(FEATURES, "validation")
     if contender == "linear":
         return float((fit_machine(queries.texts, labels).predict(validation.texts) == truth).mean())
+    if contender == "encoder":
+        teach = read_params("teach", TeachParams).model_copy(update={"precision": params.precision})
+        model = fit_finetuned(ENCODER, queries, labels, len(read_labels(FEATURES)), teach)
+        return accuracy(truth, run_batches(model, validation.ids, "fp32").argmax(axis=1))
     student, _ = start(params, queries)
-    plan = schedule(params.model_copy(update={"epochs": ORDINARY_EPOCHS, "precision": "fp32"}))
+    plan = replace(schedule(params), epochs=ORDINARY_EPOCHS, precision="fp32")
     buckets = LengthBuckets(np.full(len(queries), PADDED), lambda rng: np.arange(len(queries)), plan.batch_size, plan.seed)
     fit(student, student.classifier, PaddedExamples(queries.ids, labels), buckets, hard_loss, plan, lambda epoch, mean: None)
     return accuracy(truth, run_batches(student, validation.ids, "fp32").argmax(axis=1))
@@ -172,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="timed epochs a contender (5)")
     parser.add_argument("--full", action="store_true", help="train each to its end as well")
+    add_record(parser, TRAINING)
     parser.add_argument("--contender", choices=[name for name in ROWS if name != "distilled"], help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -183,44 +220,23 @@ def main() -> None:
     if args.contender:
         artifacts.write_json(args.result, {"validation_accuracy": train_fully(args.contender, params)})
         return
-    runs = {"distilled": distilled(params), "ordinary": ordinary(params), "linear": linear(params)}
+    runs = {name: lesson(params).rate for name, lesson in (("distilled", distilled), ("ordinary", ordinary), ("encoder", encoder))}
+    runs["linear"] = linear()
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for repetition in range(args.repetitions):
         for name, run in runs.items():
-            rates[name].append(run())
+            rates[name].append(round(run(), 1))
             print(f"repetition {repetition + 1}: {name}: {rates[name][-1]:.1f} queries/s", file=sys.stderr, flush=True)
     full = {name: in_full(name) for name in ROWS} if args.full else {}
-    tell(rates, full, machine_class(params.threads, params.precision, params.device))
-
-
-def tell(rates: dict[str, list[float]], full: dict[str, dict[str, float]], machine: dict[str, Any]) -> None:
-    """Prints the table and the line of JSON."""
-    rows = []
-    for name, title in ROWS.items():
-        measured = [f"{statistics.median(rates[name]):.0f}", f"{min(rates[name]):.0f} to {max(rates[name]):.0f}"]
-        told = full.get(name)
-        rows.append(
-            [
-                title,
-                *measured,
-                *([f"{told['seconds']:.0f}", f"{100 * told['validation_accuracy']:.1f}", f"{told['peak_rss_mib']:.0f}"] if told else []),
-            ]
-        )
-    header = ["", "queries/s, median", "range", *(["seconds in all", "validation accuracy, %", "peak MiB"] if full else [])]
-    print(table(header, rows))
-    ratios = [ours / theirs for ours, theirs in zip(rates["distilled"], rates["ordinary"], strict=True)]
-    report = {
-        "speedup_vs_padded_trainer": round(statistics.median(ratios), 2),
-        "speedup_low": round(min(ratios), 2),
-        "speedup_high": round(max(ratios), 2),
-        "training_queries_per_second": round(statistics.median(rates["distilled"]), 1),
-        "padding_waste": artifacts.read_json(Path("metrics/train.json"))["padding_waste"],
-        "repetitions": len(ratios),
-        "queries_per_second": {name: [round(rate, 1) for rate in each] for name, each in rates.items()},
-        "full": full,
-        "machine": machine,
+    ratios = [round(ours / theirs, 2) for ours, theirs in zip(rates["distilled"], rates["ordinary"], strict=True)]
+    result = {
+        "training_queries_per_second": statistics.median(rates["distilled"]),
+        "speedup_vs_padded_trainer": ratios,
+        "contenders": {name: {"title": title, "queries_per_second": rates[name], "full": full.get(name)} for name, title in ROWS.items()},
+        "repetitions": args.repetitions,
+        "machine": machine_class(params.threads, params.precision, params.device),
     }
-    print(json.dumps(report))
+    tell(result, training_table, args.record)
 
 
 if __name__ == "__main__":

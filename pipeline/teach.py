@@ -80,10 +80,18 @@ def fit_finetuned(
     encoder: Path, queries: Queries, targets: np.ndarray, classes: int, params: TeachParams, loss: Loss = hard_loss
 ) -> PooledClassifier:
     """Fine-tunes the encoder and a linear head on the labels, or on what else the loss takes for targets."""
-    settings = params.finetuned
     model = PooledClassifier(load_encoder(encoder), classes, normalize=False)
     lengths = np.array([len(tokens) for tokens in queries.ids])
-    schedule = Schedule(
+    buckets = LengthBuckets(lengths, lambda _: np.arange(len(queries)), params.finetuned.batch_size, params.seed)
+    with occurring_rows(model.encoder, queries.ids):
+        fit(model, model.head, Examples(queries.ids, targets), buckets, loss, finetuning(params), _print_epoch)
+    return model
+
+
+def finetuning(params: TeachParams) -> Schedule:
+    """How long and how fast the encoder is fine-tuned."""
+    settings = params.finetuned
+    return Schedule(
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -94,10 +102,6 @@ def fit_finetuned(
         device=params.device,
         seed=params.seed,
     )
-    buckets = LengthBuckets(lengths, lambda _: np.arange(len(queries)), settings.batch_size, params.seed)
-    with occurring_rows(model.encoder, queries.ids):
-        fit(model, model.head, Examples(queries.ids, targets), buckets, loss, schedule, _print_epoch)
-    return model
 
 
 def _print_epoch(epoch: int, loss: float) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from clones import sh
+from clones import Run, sh
 from small_models import LABELS, texts
 
 from benchmarks.processes import run_measured
+from benchmarks.training_step import PYTHON, REST, shares_of
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def last_line(module: str, *options: object) -> dict[str, Any]:
-    lines = sh(Path(), "python", "-W", "error", "-m", f"benchmarks.{module}", *map(str, options)).splitlines()
+def last_line(module: str, *options: object, at: Path = Path()) -> dict[str, Any]:
+    lines = sh(at, "python", "-W", "error", "-m", f"benchmarks.{module}", *map(str, options)).splitlines()
     assert any(line.startswith("| ") for line in lines)
     value: dict[str, Any] = json.loads(lines[-1])
     return value
@@ -75,6 +76,28 @@ def test_a_benchmark_without_its_data_is_one_line(project: Path, tmp_path: Path)
     shutil.copytree(project / "models/onnx", tmp_path / "onnx")
     told = sh(Path(), "python", "-m", "benchmarks.inference", "--quick", "--data", str(tmp_path), code=1)
     assert told == f"error: {tmp_path}/test.parquet: no such file: run `dvc repro prepare`, or `dvc pull`\n"
+
+
+def test_teaching_is_timed_beside_the_ordinary_ways(clone: Path, first_run: Run) -> None:
+    figures = last_line("training", "--repetitions", 1, at=clone)
+    assert figures["contenders"].keys() == {"distilled", "ordinary", "encoder", "linear"}
+    assert all(len(row["queries_per_second"]) == 1 for row in figures["contenders"].values())
+    assert not (clone / "metrics/reference/training.json").exists()  # nothing is kept that was not asked for
+
+
+def test_a_step_is_taken_apart_and_its_parts_recorded(clone: Path, first_run: Run) -> None:
+    figures = last_line("training_step", "--repetitions", 2, "--record", at=clone)
+    assert json.loads((clone / "metrics/reference/training_step.json").read_text()) == figures
+    (clone / "metrics/reference/training_step.json").unlink()
+    for repetition in range(2):
+        assert sum(shares[repetition] for shares in figures["shares"].values()) == pytest.approx(1, abs=0.001)
+        assert 0 < figures["share_of_peak"][repetition] < 1
+    assert min(figures["shares"]["matrix products"]) > 0.02
+
+
+def test_operators_are_sorted_into_parts_and_the_rest_is_python() -> None:
+    shares = shares_of([("aten::mm", 2.0), ("aten::addmm", 1.0), ("Optimizer.step#AdamW.step", 0.5), ("aten::gelu", 0.5)], wall_s=8.0)
+    assert (shares["matrix products"], shares["optimizer: AdamW, clipping"], shares[REST], shares[PYTHON]) == (0.375, 0.0625, 0.0625, 0.5)
 
 
 def test_what_a_command_took_is_told_with_its_exit_code() -> None:

@@ -14,6 +14,7 @@ from pipeline.tables.drift import drift
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings
 from pipeline.tables.levers import best, levers
+from pipeline.tables.performance import cost, inference, service, training, training_step
 from pipeline.tables.results import reference, results
 from pipeline.tables.sample import out_of_scope, sample
 from pipeline.tables.stages import stage_details, stages
@@ -24,18 +25,23 @@ MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
     "audit": audit,
     "best": best,
+    "cost": cost,
     "drift": drift,
     "export": export,
     "fetched": fetched,
+    "inference": inference,
     "levers": levers,
     "out_of_scope": out_of_scope,
     "params": params,
     "reference": reference,
     "results": results,
     "sample": sample,
+    "service": service,
     "settings": settings,
     "stage_details": stage_details,
     "stages": stages,
+    "training": training,
+    "training_step": training_step,
 }
 
 

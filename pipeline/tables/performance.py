@@ -1,0 +1,103 @@
+"""How fast the student is taught and answers, from the files that the benchmarks keep with ``--record``."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import artifacts
+from pipeline.reporting.markdown import table
+
+FOLDER = Path("metrics/reference")
+TRAINING, STEP = FOLDER / "training.json", FOLDER / "training_step.json"
+REFERENCE = FOLDER / "banking77.json"
+INFERENCE, SERVICE = FOLDER / "inference.json", FOLDER / "service.json"
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """Median, lowest and highest over the repetitions."""
+    return f"{statistics.median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"
+
+
+def recorded(file: Path, command: str, told: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
+    """The maker of a block: the table, the command, the machine."""
+
+    def make() -> str:
+        if not file.exists():
+            return f"Not measured yet: `{command}`.\n"
+        result = artifacts.read_json(file)
+        machine, repetitions = result["machine"], result["repetitions"]
+        where = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)} of {machine['cpu']} ({machine['instructions']})"
+        spreads = f"median [lowest, highest] of {repetitions} repetitions, by turns"
+        return f"{told(result)}\n`{command}`: {spreads}; {where}, torch {machine['torch']}.\n"
+
+    return make
+
+
+def training_table(result: dict[str, Any]) -> str:
+    """A row a contender, and how much faster than the ordinary way a query is learnt."""
+    full = any(row["full"] for row in result["contenders"].values())
+    header = ["", "queries/s", *(["seconds in all", "accuracy on validation, %", "peak, MiB"] if full else [])]
+    rows = []
+    for row in result["contenders"].values():
+        whole = row["full"]
+        cells = [f"{whole['seconds']:,.0f}", f"{100 * whole['validation_accuracy']:.1f}", f"{whole['peak_rss_mib']:,}"] if whole else []
+        rows.append([row["title"], spread(row["queries_per_second"]), *cells])
+    return (
+        table(header, rows) + f"\nA query is learnt {spread(result['speedup_vs_padded_trainer'], 1)} times faster than the ordinary way.\n"
+    )
+
+
+def step_table(result: dict[str, Any]) -> str:
+    """Where a training step's time goes, and how much of the cores' peak the model's arithmetic gets."""
+    rows = [[name, spread([100 * share for share in shares], 1)] for name, shares in result["shares"].items()]
+    share = spread([100 * each for each in result["share_of_peak"]], 1)
+    rate, watched = spread(result["queries_per_second"]), spread(result["profiled_queries_per_second"])
+    ours, most = spread(result["model_gflops"]), spread(result["peak_gflops"])
+    return table(["", "share of a step, %"], rows) + (
+        f"\n{rate} queries/s in {result['machine']['precision']}; under the profiler, which the shares are from, {watched}. A query costs "
+        f"{result['mflop_per_query']:.0f} MFLOP (forward and backward; {100 * result['padding_waste']:.1f} % of its tokens are padding), so the student gets {ours} GFLOP/s, {share} % of the {most} GFLOP/s that a product of square matrices of "
+        f"{result['peak_size']:,} reaches on the same cores in the same run.\n"
+    )
+
+
+def inference_table(result: dict[str, Any]) -> str:
+    """A row a rival."""
+    rows = []
+    for name, row in result["rivals"].items():
+        right = "" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f}"
+        times = [spread(row["p50_ms"], 3), spread(row["p99_ms"], 2), spread(row["speedup"], 1), spread(row["bulk_queries_per_second"])]
+        rows.append([name, *times, right])
+    return table(["text to label", "p50, ms", "p99, ms", "times transformers.pipeline (p50)", "bulk, queries/s", "accuracy, %"], rows)
+
+
+def service_table(result: dict[str, Any]) -> str:
+    """A row a number of connections."""
+    rows = [
+        [step, spread(row["answers_per_second"]), spread(row["p50_ms"], 2), spread(row["p99_ms"], 2), str(row["refused"])]
+        for step, row in result["connections"].items()
+    ]
+    return table(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows) + (
+        f"\nOne request at a time takes {result['overhead_p50_ms']:.2f} ms longer (p50) than the classifier without HTTP.\n"
+    )
+
+
+def cost() -> str:
+    """What the reference run took, stage by stage."""
+    if not REFERENCE.exists():
+        return "Not run yet: `make banking77`.\n"
+    run = artifacts.read_json(REFERENCE)
+    rows = [[f"`{stage}`", f"{seconds:,.0f}"] for stage, seconds in run["wall_seconds"].items()]
+    rows.append(["in all", f"{sum(run['wall_seconds'].values()):,.0f}"])
+    return table(["stage", "seconds"], rows, "-r") + (
+        f"\n`{run['command']}`, mean over the runs that had to run a stage (the teachers are fitted once); the largest process had "
+        f"{run['peak_rss_mib'] / 1024:.1f} GiB; {run['threads']} threads of {run['cpu']}, {run['precision']}.\n"
+    )
+
+
+training = recorded(TRAINING, "make benchmark FULL=1 RECORD=1", training_table)
+training_step = recorded(STEP, "make benchmark RECORD=1", step_table)
+inference = recorded(INFERENCE, "make benchmark-inference RECORD=1", inference_table)
+service = recorded(SERVICE, "make benchmark-inference RECORD=1", service_table)
