@@ -56,9 +56,11 @@ def step_table(result: dict[str, Any]) -> str:
     share = spread([100 * each for each in result["share_of_peak"]], 1)
     rate, watched = spread(result["queries_per_second"]), spread(result["profiled_queries_per_second"])
     ours, most = spread(result["model_gflops"]), spread(result["peak_gflops"])
+    waste = 100 * result["padding_waste"]
     return table(["", "share of a step, %"], rows) + (
         f"\n{rate} queries/s in {result['machine']['precision']}; under the profiler, which the shares are from, {watched}. A query costs "
-        f"{result['mflop_per_query']:.0f} MFLOP (forward and backward; {100 * result['padding_waste']:.1f} % of its tokens are padding), so the student gets {ours} GFLOP/s, {share} % of the {most} GFLOP/s that a product of square matrices of "
+        f"{result['mflop_per_query']:.0f} MFLOP (forward and backward; {waste:.1f} % of its tokens are padding), so the "
+        f"student gets {ours} GFLOP/s, {share} % of the {most} GFLOP/s that a product of square matrices of "
         f"{result['peak_size']:,} reaches on the same cores in the same run.\n"
     )
 
