@@ -122,7 +122,7 @@ def read_out_of_scope(path: Path, tokenizer_file: Path) -> tuple[list[np.ndarray
 def choose(answer: Callable[[Ids], np.ndarray], features: Path, params: EvaluateParams) -> Thresholds:
     """When the student asks a person, and which labels it names: chosen on validation, or as the params say."""
     validation, labels_N = read_split(features, "validation")
-    in_train = not set(validation.names).isdisjoint(read_split(features, "train")[0].names)
+    in_train = validation.overlaps(read_split(features, "train")[0])
     given = (params.threshold, params.label_threshold)
     return choose_thresholds(np.exp(answer(validation.ids)), labels_N, params.target_accuracy, params.coverage, given, in_train)
 

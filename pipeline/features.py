@@ -23,6 +23,10 @@ class Queries:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def overlaps(self, others: Queries) -> bool:
+        """Whether a row is in both, as validation rows are in train after ``prepare.refit``."""
+        return not set(self.names).isdisjoint(others.names)
+
 
 def read_queries(features: Path, file: str) -> Queries:
     """Reads a feature table by its file name."""

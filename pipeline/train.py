@@ -58,7 +58,7 @@ def main() -> None:
     labels = read_labels(args.features)
     queries, targets = read_split(args.features, "train")
     validation, validation_labels = read_split(args.features, "validation")
-    in_train = not set(validation.names).isdisjoint(queries.names)
+    in_train = validation.overlaps(queries)
     calibrate(np.zeros((1, 2)), np.zeros(1, dtype=np.int64), params.calibration_temperature, in_train)  # refuse before hours of work
     examples, buckets = examples_of(queries, targets, read_queries(args.features, artifacts.AUGMENTED), args.soft_targets, params)
     tokenizer = args.features / artifacts.TOKENIZER
