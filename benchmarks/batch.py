@@ -28,7 +28,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
 from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
-from pipeline.tables.performance import spread
+from pipeline.tables.cells import spread
 
 ROWS_A_TABLE = 10_000
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
 from pipeline.reporting.markdown import table
+from pipeline.tables.cells import spread
 
 FOLDER = Path("metrics/reference")
 TRAINING, STEP = FOLDER / "training.json", FOLDER / "training_step.json"
 REFERENCE = FOLDER / "banking77.json"
 INFERENCE, SERVICE = FOLDER / "inference.json", FOLDER / "service.json"
-
-
-def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Median, lowest and highest over the repetitions."""
-    return f"{statistics.median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"
 
 
 def recorded(file: Path, command: str, told: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
