@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from json_standin import JsonHandler, JsonServer, serving
 
 REPOSITORY = "owner/intents"
 TOKEN = "a-token-that-writes"
 BOT = "github-actions[bot]"
 
 
-class GitHub(ThreadingHTTPServer):
+class GitHub(JsonServer):
     """``pulls`` by number; ``comments`` by number of pull request or issue; ``writes``: method and path of what changed something."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.pulls: dict[int, dict[str, Any]] = {}
         self.comments: dict[int, list[dict[str, Any]]] = {}
         self.issues: list[dict[str, Any]] = []
         self.writes: list[str] = []
         self.last_id = 1000
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def open_pull_request(self, number: int, sha: str, branch: str, repository: str = REPOSITORY) -> None:
         self.pulls[number] = {"number": number, "head": {"sha": sha, "ref": branch, "repo": {"full_name": repository}}}
@@ -43,7 +37,7 @@ class GitHub(ThreadingHTTPServer):
         return comment
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     server: GitHub
     protocol_version = "HTTP/1.1"
 
@@ -57,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(self.body())
 
     def body(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content: dict[str, Any] = json.loads(self.content())
         return content
 
     def answer(self, body: dict[str, Any]) -> None:
@@ -96,24 +90,8 @@ class Handler(BaseHTTPRequestHandler):
         size, page = int(values["per_page"][0]), int(values["page"][0])
         self.send(200, entries[(page - 1) * size : page * size])
 
-    def send(self, code: int, content: Any) -> None:
-        text = json.dumps(content).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @contextmanager
 def serve_github() -> Iterator[GitHub]:
-    hub = GitHub()
-    threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
+    with serving(GitHub()) as hub:
         yield hub
-    finally:
-        hub.shutdown()
-        hub.server_close()

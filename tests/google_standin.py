@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from json_standin import JsonHandler, JsonServer, serving
 
 TOKEN = "a-token-of-the-stand-in"
 ACCOUNT = "ci@example.org"
@@ -24,25 +23,19 @@ REFUSALS = {
 }
 
 
-class Google(ThreadingHTTPServer):
+class Google(JsonServer):
     """Hands out tokens and refuses in one way: ``mode``, a key of REFUSALS, "revoked" or "reader" (may read, not write)."""
 
-    daemon_threads = True
-
     def __init__(self, mode: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.mode = mode
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     server: Google
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.content()
         if self.server.mode == "revoked":
             self.send(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
         else:
@@ -62,27 +55,11 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, code: int, message: str) -> None:
         self.send(code, {"error": {"code": code, "message": message, "errors": [{"domain": "global", "message": message}]}})
 
-    def send(self, code: int, value: object) -> None:
-        content = json.dumps(value).encode()
-        self.send_response(code)
-        for name, text in (("Content-Type", "application/json"), ("Content-Length", str(len(content)))):
-            self.send_header(name, text)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @contextmanager
 def refuse(mode: str) -> Iterator[Google]:
-    google = Google(mode)
-    threading.Thread(target=google.serve_forever, daemon=True).start()
-    try:
+    with serving(Google(mode)) as google:
         yield google
-    finally:
-        google.shutdown()
-        google.server_close()
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from hub_uploads import Uploads
+from json_standin import serving
 
 LARGE = 1000  # bytes from which on a file is "large": the hub then states its sha256
 
@@ -133,10 +133,5 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(folder: Path, revision: str, mode: str = "healthy") -> Iterator[Hub]:
-    hub = Hub(folder, revision, mode)
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    try:
+    with serving(Hub(folder, revision, mode)) as hub:
         yield hub
-    finally:
-        hub.shutdown()
-        hub.server_close()

@@ -6,16 +6,15 @@ import ast
 import json
 import re
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clones import sh
+from json_standin import JsonHandler, JsonServer, serving
 
 from pipeline.packages import KNOWN, complete, direct, name_licence
 
@@ -106,7 +105,7 @@ def test_the_table_keeps_what_is_written_by_hand_and_makes_the_rest_anew() -> No
     assert once.count("\n| `") == 2
 
 
-class Index(BaseHTTPRequestHandler):
+class Index(JsonHandler):
     """A stand-in for the JSON API of the package index."""
 
     unknown: str = ""
@@ -115,26 +114,14 @@ class Index(BaseHTTPRequestHandler):
         name = self.path.split("/")[-2]
         info: dict[str, Any] = {"version": "9.9", "license_expression": "X-11", "classifiers": [], "license": None}
         urls = [{"upload_time_iso_8601": "2026-03-05T10:00:00Z"}, {"upload_time_iso_8601": "2026-02-28T10:00:00Z"}]
-        content = json.dumps({"info": info, "urls": urls}).encode()
-        self.send_response(404 if name == self.unknown else 200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.send(404 if name == self.unknown else 200, {"info": info, "urls": urls})
 
 
 @contextmanager
 def index(unknown: str = "") -> Iterator[str]:
     Index.unknown = unknown
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/pypi"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(JsonServer(Index)) as server:
+        yield f"{server.url}/pypi"
 
 
 def test_the_index_is_asked_about_every_dependency_and_the_answers_are_kept(tmp_path: Path) -> None:

@@ -13,11 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +24,7 @@ import pytest
 import torch
 import yaml
 from clones import Run, sh
+from json_standin import JsonHandler, JsonServer, serving
 from test_student import build  # a stage's way to a pre-trained student
 from transformers import BertConfig, BertModel
 
@@ -246,14 +245,14 @@ def test_the_bill_of_materials_lists_every_locked_package_with_its_hashes(tmp_pa
     assert {digest["content"] for each in bill["components"] for link in each["externalReferences"] for digest in link["hashes"]} == locked
 
 
-class Advisories(BaseHTTPRequestHandler):
+class Advisories(JsonHandler):
     """A stand-in for osv.dev: knows one vulnerability, of one version of one package."""
 
     vulnerable: ClassVar[tuple[str, str]]
     asked: ClassVar[list[tuple[str, str]]]
 
     def do_POST(self) -> None:
-        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        question = json.loads(self.content())
         package = (question["package"]["name"], question["version"])
         self.asked.append(package)
         told: dict[str, object] = {}
@@ -261,27 +260,14 @@ class Advisories(BaseHTTPRequestHandler):
             ranges = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "999"}]}]
             affected = [{"package": {"name": package[0], "ecosystem": "PyPI"}, "ranges": ranges}]
             told = {"vulns": [{"id": "PYSEC-2026-1", "details": "made up", "aliases": [], "affected": affected}]}
-        content = json.dumps(told).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.send(200, told)
 
 
 @contextmanager
 def advisories(vulnerable: tuple[str, str]) -> Iterator[str]:
     Advisories.vulnerable, Advisories.asked = vulnerable, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Advisories)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1/query"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(JsonServer(Advisories)) as server:
+        yield f"{server.url}/v1/query"
 
 
 def test_every_locked_version_and_torch_are_asked_about_and_a_vulnerable_one_fails(tmp_path: Path) -> None:

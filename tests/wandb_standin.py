@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from json_standin import JsonHandler, JsonServer, serving
 
 PROJECT = {"id": "p", "name": "tinybert-intents", "entity": {"id": "e", "name": "me"}}
 
 
-class Standin(ThreadingHTTPServer):
+class Standin(JsonServer):
     """What was sent to it, by GraphQL operation, by file of the run's stream, and by uploaded file."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.operations: dict[str, list[dict[str, Any]]] = {}
         self.streamed: dict[str, list[str]] = {}
         self.uploaded: dict[str, bytes] = {}
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         self.operations.setdefault(operation, []).append(variables)
@@ -39,11 +35,11 @@ class Standin(ThreadingHTTPServer):
         return {}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: Standin
 
     def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = self.content()
         if self.headers.get("Content-Encoding") == "gzip":
             content = gzip.decompress(content)
         reply: dict[str, Any] = {}
@@ -55,27 +51,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.streamed.setdefault(name, []).extend(part["content"])
         elif self.path.startswith("/upload/"):
             self.server.uploaded[self.path.removeprefix("/upload/")] = content
-        body = json.dumps(reply).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send(200, reply)
 
-    do_PUT = do_POST  # noqa: N815  the name that http.server asks for
-
-    def log_message(self, *_: object) -> None:
-        pass
+    do_PUT = do_POST
 
 
 @contextmanager
 def serve() -> Iterator[Standin]:
-    server = Standin()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(Standin()) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
