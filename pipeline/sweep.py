@@ -24,12 +24,12 @@ import yaml
 
 from pipeline.compose import compose
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.experiment_run import TARGET, Turnstile
 from pipeline.params import read_params
-from pipeline.search_space import Sweep, look_up
-from pipeline.study import open_study
-from pipeline.sweep_report import tell, write_report
-from pipeline.sweep_worker import Worker
+from pipeline.sweeping.experiment import TARGET, Turnstile
+from pipeline.sweeping.report import tell, write_report
+from pipeline.sweeping.space import Sweep, look_up
+from pipeline.sweeping.study import open_study
+from pipeline.sweeping.worker import Worker
 
 OUTPUT = Path("build/sweeps")
 STORAGE = Path(".dvc/tmp/sweeps")

@@ -19,8 +19,8 @@ from clones import restore, sh, small_overrides
 from toy_sweep import SPACE, make_toy, sweep, variables, write_space
 
 from pipeline.errors import UserError
-from pipeline.study import open_storage, open_study
 from pipeline.sweep import check_space
+from pipeline.sweeping.study import open_storage, open_study
 
 KNOB = "train.learning_rate"
 PATIENCE_S = 600  # of a busy machine; seconds are usual

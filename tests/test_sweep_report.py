@@ -5,8 +5,8 @@ from pathlib import Path
 
 import optuna
 
-from pipeline.search_space import Knob, Sweep
-from pipeline.sweep_report import tell, write_report
+from pipeline.sweeping.report import tell, write_report
+from pipeline.sweeping.space import Knob, Sweep
 
 SPACE = Sweep(
     knobs={

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipeline.compose import compose
-from pipeline.search_space import Knob, Value, look_up, override
+from pipeline.sweeping.space import Knob, Value, look_up, override
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1e-05, 1.5e-7, 3, True, None, "soft"])

@@ -12,10 +12,10 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
 from pipeline.errors import UserError
-from pipeline.experiment_run import METRICS, ExperimentError, Turnstile, read_yaml, run_experiment
 from pipeline.progress import Epoch
-from pipeline.search_space import Sweep, look_up, override
-from pipeline.study import NAME
+from pipeline.sweeping.experiment import METRICS, ExperimentError, Turnstile, read_yaml, run_experiment
+from pipeline.sweeping.space import Sweep, look_up, override
+from pipeline.sweeping.study import NAME
 
 FAILURES = 3  # of one worker in a row: then it is not the draw
 PREPARED = "prepared"  # attribute of a study: hashes of the rows that its trials learn from and are judged by

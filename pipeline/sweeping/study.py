@@ -15,8 +15,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline.errors import UserError
-from pipeline.experiment_run import TARGET
-from pipeline.search_space import Sweep, look_up
+from pipeline.sweeping.experiment import TARGET
+from pipeline.sweeping.space import Sweep, look_up
 
 MADE_FROM = "made_from"  # attributes of the study
 NAME = "name"

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.charts import BLUE, GREY, ORANGE, write_table
-from pipeline.search_space import Knob, Sweep, override
+from pipeline.sweeping.space import Knob, Sweep, override
 
 TABLE, HISTORY, PARALLEL, IMPORTANCE = "trials.csv", "history.png", "parallel.png", "importance.png"
 COLORS = colormaps["viridis_r"]
