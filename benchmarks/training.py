@@ -22,7 +22,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +51,9 @@ from pipeline.recipe import TrainParams, beside_teacher, schedule
 from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import build_student
 from pipeline.tables.performance import TRAINING, training_table
-from pipeline.teach import TeachParams, finetuning, fit_finetuned
+from pipeline.teach import TeachParams, finetuning
 from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
+from pipeline.vocabulary import occurring_rows
 
 FEATURES, SOFT = Path("data/features"), Path("data/soft_targets")
 TEACHER, ENCODER = Path("models/teacher"), Path("data/raw/encoder")
@@ -76,8 +79,8 @@ class PaddedExamples(Examples):
         return inputs
 
 
-def few(queries: Queries, count: int) -> Queries:
-    """The first queries."""
+def few(queries: Queries, count: int | None) -> Queries:
+    """The first queries, or all."""
     return Queries(
         queries.names[:count], queries.texts[:count], queries.ids[:count], None if queries.labels is None else queries.labels[:count]
     )
@@ -91,7 +94,7 @@ def start(params: TrainParams, queries: Queries) -> tuple[BertForSequenceClassif
 
 
 class Lesson(NamedTuple):
-    """All that `fit` asks for, of few queries."""
+    """All that `fit` asks for."""
 
     model: nn.Module
     head: nn.Module
@@ -99,11 +102,17 @@ class Lesson(NamedTuple):
     lengths: np.ndarray
     loss: Loss
     plan: Schedule
+    around: Callable[[], AbstractContextManager[None]] = nullcontext  # the training, as the stage has it
+
+    @property
+    def buckets(self) -> LengthBuckets:
+        """The batches of an epoch over all examples."""
+        return LengthBuckets(self.lengths, lambda rng: np.arange(len(self.examples)), self.plan.batch_size, self.plan.seed)
 
     def run(self, epochs: int, at_epoch_end: Callable[[int, float], None]) -> None:
         """Trains on."""
-        buckets = LengthBuckets(self.lengths, lambda rng: np.arange(len(self.examples)), self.plan.batch_size, self.plan.seed)
-        fit(self.model, self.head, self.examples, buckets, self.loss, replace(self.plan, epochs=epochs), at_epoch_end)
+        with self.around():
+            fit(self.model, self.head, self.examples, self.buckets, self.loss, replace(self.plan, epochs=epochs), at_epoch_end)
 
     def rate(self) -> float:
         """Trains two epochs; queries/s of the second."""
@@ -122,26 +131,29 @@ def distilled(params: TrainParams) -> Lesson:
     student, kept = start(params, queries)
     learner, examples = beside_teacher(student, kept, TEACHER / artifacts.FINETUNED, Examples(ids, np.concatenate(soft)), params)
     lengths = np.array([len(tokens) for tokens in ids])
-    return Lesson(learner, student.classifier, examples, lengths, soft_loss(params.distillation_temperature), schedule(params))
+    loss, words = soft_loss(params.distillation_temperature), partial(occurring_rows, student.bert, [*queries.ids, *copies.ids])
+    return Lesson(learner, student.classifier, examples, lengths, loss, schedule(params), words)
 
 
-def ordinary(params: TrainParams) -> Lesson:
-    """The ordinary way."""
+def ordinary(params: TrainParams, count: int | None = QUERIES) -> Lesson:
+    """The ordinary way, on the first queries or all."""
     queries, labels = read_split(FEATURES, "train")
     student, _ = start(params, queries)
-    examples = PaddedExamples(few(queries, QUERIES).ids, labels[:QUERIES])
+    examples = PaddedExamples(few(queries, count).ids, labels[:count])
     lengths = np.full(len(examples), PADDED)  # all alike: any order
-    return Lesson(student, student.classifier, examples, lengths, hard_loss, replace(schedule(params), precision="fp32"))
+    plan = replace(schedule(params), epochs=ORDINARY_EPOCHS, precision="fp32")
+    return Lesson(student, student.classifier, examples, lengths, hard_loss, plan)
 
 
-def encoder(params: TrainParams) -> Lesson:
-    """The base encoder on labels."""
+def encoder(params: TrainParams, count: int | None = QUERIES) -> Lesson:
+    """The base encoder on the labels of the first queries or all."""
     queries, labels = read_split(FEATURES, "train")
     model = PooledClassifier(load_encoder(ENCODER), len(read_labels(FEATURES)), normalize=False)
-    part = few(queries, QUERIES)
+    part = few(queries, count)
     lengths = np.array([len(tokens) for tokens in part.ids])
     plan = finetuning(read_params("teach", TeachParams).model_copy(update={"precision": params.precision}))
-    return Lesson(model, model.head, Examples(part.ids, labels[:QUERIES]), lengths, hard_loss, plan)
+    words = partial(occurring_rows, model.encoder, queries.ids)
+    return Lesson(model, model.head, Examples(part.ids, labels[:count]), lengths, hard_loss, plan, words)
 
 
 def linear() -> Callable[[], float]:
@@ -168,15 +180,9 @@ def train_fully(contender: str, params: TrainParams) -> float:
     validation, truth = read_split(FEATURES, "validation")
     if contender == "linear":
         return float((fit_machine(queries.texts, labels).predict(validation.texts) == truth).mean())
-    if contender == "encoder":
-        teach = read_params("teach", TeachParams).model_copy(update={"precision": params.precision})
-        model = fit_finetuned(ENCODER, queries, labels, len(read_labels(FEATURES)), teach)
-        return accuracy(truth, run_batches(model, validation.ids, "fp32").argmax(axis=1))
-    student, _ = start(params, queries)
-    plan = replace(schedule(params), epochs=ORDINARY_EPOCHS, precision="fp32")
-    buckets = LengthBuckets(np.full(len(queries), PADDED), lambda rng: np.arange(len(queries)), plan.batch_size, plan.seed)
-    fit(student, student.classifier, PaddedExamples(queries.ids, labels), buckets, hard_loss, plan, lambda epoch, mean: None)
-    return accuracy(truth, run_batches(student, validation.ids, "fp32").argmax(axis=1))
+    lesson = (ordinary if contender == "ordinary" else encoder)(params, None)
+    lesson.run(lesson.plan.epochs, lambda epoch, mean: None)
+    return accuracy(truth, run_batches(lesson.model, validation.ids, "fp32").argmax(axis=1))
 
 
 def in_full(contender: str) -> dict[str, float]:
@@ -203,6 +209,20 @@ def stage_command(stage: str, scratch: str) -> list[str]:
     return [sys.executable, *(places.get(word, f"{scratch}/{word}") if word.startswith(moved) else word for word in words[1:])]
 
 
+def prepare() -> TrainParams:
+    """The params of the stage `train`, their precision resolved, threads and seed set.
+
+    Raises:
+        UserError: no `dvc repro` left what the student learns from.
+    """
+    if not (SOFT / artifacts.SOFT_TRAIN).exists():
+        raise UserError(f"{SOFT}: not there: run `dvc repro` first")
+    params = read_params("train", TrainParams)
+    params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
+    fix_runtime(params.threads, params.seed)
+    return params
+
+
 def main() -> None:
     """Measures by turns, then in full if asked to; or, as a contender of its own, trains once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,11 +232,7 @@ def main() -> None:
     parser.add_argument("--contender", choices=[name for name in ROWS if name != "distilled"], help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if not (SOFT / artifacts.SOFT_TRAIN).exists():
-        raise UserError(f"{SOFT}: not there: run `dvc repro` first")
-    params = read_params("train", TrainParams)
-    params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
-    fix_runtime(params.threads, params.seed)
+    params = prepare()
     if args.contender:
         artifacts.write_json(args.result, {"validation_accuracy": train_fully(args.contender, params)})
         return

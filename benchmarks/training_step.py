@@ -21,13 +21,10 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.results import add_record, tell
-from benchmarks.training import SOFT, Lesson, distilled
+from benchmarks.training import Lesson, distilled, prepare
 from pipeline import artifacts
-from pipeline.batching import LengthBuckets
-from pipeline.errors import UserError, exit_with_one_line
-from pipeline.params import read_params
-from pipeline.recipe import TrainParams
-from pipeline.runtime import fix_runtime, machine_class, resolve_precision
+from pipeline.errors import exit_with_one_line
+from pipeline.runtime import machine_class
 from pipeline.tables.performance import STEP, step_table
 
 PEAK_SIZE, PEAK_PRODUCTS = 2048, 8
@@ -101,10 +98,10 @@ def peak(precision: str) -> float:
     return float(2 * PEAK_SIZE**3 / statistics.median(taken[1:]))
 
 
-def count_flop(lesson: Lesson, buckets: LengthBuckets) -> float:
+def count_flop(lesson: Lesson) -> float:
     """Floating-point operations a query of the matrix products forward and backward, padding included."""
     with FlopCounterMode(display=False) as counter:
-        for rows in buckets:
+        for rows in lesson.buckets:
             inputs = lesson.examples.batch(rows)
             targets = inputs.pop("targets")
             outputs = lesson.model(**inputs)
@@ -120,14 +117,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="of each of the three (5)")
     add_record(parser, STEP)
     args = parser.parse_args()
-    if not (SOFT / artifacts.SOFT_TRAIN).exists():
-        raise UserError(f"{SOFT}: not there: run `dvc repro` first")
-    params = read_params("train", TrainParams)
-    params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
-    fix_runtime(params.threads, params.seed)
+    params = prepare()
     lesson = distilled(params)
-    buckets = LengthBuckets(lesson.lengths, lambda rng: rng.permutation(len(lesson.examples)), params.batch_size, params.seed)
-    flop = count_flop(lesson, buckets)
+    flop = count_flop(lesson)
     seen = [watch(lesson) for _ in range(args.repetitions)]
     result = {
         "queries_per_second": [round(epoch.rate, 1) for epoch in seen],

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from clones import Run, sh
+from clones import Run, environment, sh
 from small_models import LABELS, texts
 
 from benchmarks.processes import run_measured
@@ -30,7 +30,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def last_line(module: str, *options: object, at: Path = Path()) -> dict[str, Any]:
-    lines = sh(at, "python", "-W", "error", "-m", f"benchmarks.{module}", *map(str, options)).splitlines()
+    """Of what goes to stdout; progress goes to stderr."""
+    command = [sys.executable, "-W", "error", "-m", f"benchmarks.{module}", *map(str, options)]
+    done = subprocess.run(command, cwd=at, capture_output=True, text=True, check=False, env=environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
     assert any(line.startswith("| ") for line in lines)
     value: dict[str, Any] = json.loads(lines[-1])
     return value
