@@ -102,7 +102,7 @@ def draw_size(folder: Path) -> None:
         axis.errorbar(millions, value, yerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
         axis.annotate(row["model"], (millions, value), xytext=(7, 4), textcoords="offset points", fontsize=9)
     axis.set(xlabel="parameters, millions", ylabel="accuracy on test", title="accuracy against size (bars: 95 % interval)")
-    axis.margins(x=0.25)
+    axis.set_xlim(left=0, right=1.3 * max(int(row["parameters"]) for row in rows) / 1e6)
     _save(figure, folder / "accuracy_by_size.png")
 
 

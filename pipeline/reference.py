@@ -126,7 +126,7 @@ def over_seeds(model: str, values: list[float]) -> dict[str, Any]:
     return {
         "mean": round(statistics.mean(values), 6),
         "std": round(statistics.stdev(values), 6) if len(values) > 1 else 0.0,
-        "per_seed": values,
+        "each": values,
     }
 
 

@@ -16,7 +16,7 @@ from small_models import LABELS, make_tokenizer, texts, write_split
 from transformers import BertConfig, BertModel
 
 from benchmarks.levers.folds import FOLDS, deal
-from pipeline.tables.levers import tables
+from pipeline.tables.levers import TABLES
 
 ROWS, TEST_ROWS = 96, 12
 SHAPE = {"layers": 2, "hidden": 16, "heads": 2, "intermediate": 32}
@@ -58,22 +58,24 @@ def study(checkout: Path, *options: str, code: int = 0) -> tuple[str, dict[str, 
 
 def test_every_row_is_judged_once_by_each_recipe_and_what_is_done_stays_done(checkout: Path) -> None:
     recipes = ["base", "attention", "average", "more", "unseen"]
-    printed, told = study(checkout, "--shots", *recipes)
-    assert (told["rows"], set(told["recipes"])) == (ROWS, set(recipes))
-    assert all(len(row["accuracy"]["each"]) == FOLDS for row in told["recipes"].values())
-    assert told["recipes"]["base"]["against"]["change"] == 0
-    assert set(told["suspects"]) == {"dropped", "relabelled", "softened"}
-    assert 0 < told["suspects"]["dropped"]["suspects"]["mean"] < 1
-    assert told["recipes"]["unseen"]["divergence"]["mean"] > 0
-    assert all(told["recipes"]["base"]["abstention"][key] > 0 for key in ("temperature", "threshold", "label_threshold"))
-    assert [len(told["shots"][shots]["student"]["each"]) for shots in ("5", "10")] == [3, 3]
-    again, same = study(checkout, "--shots", *recipes)
+    printed, told = study(checkout, "--shots", "--suspects", *recipes)
+    folds = told["folds"]
+    assert (folds["rows"], set(folds["recipes"])) == (ROWS, set(recipes))
+    assert all(len(row["accuracy"]["each"]) == FOLDS for row in folds["recipes"].values())
+    assert folds["recipes"]["base"]["against"]["change"] == 0
+    assert set(told["suspects"]["acts"]) == {"dropped", "relabelled", "softened"}
+    assert 0 < told["suspects"]["acts"]["dropped"]["suspects"]["mean"] < 1
+    assert folds["recipes"]["unseen"]["divergence"]["mean"] > 0
+    assert all(folds["recipes"]["base"]["abstention"][key] > 0 for key in ("temperature", "threshold", "label_threshold"))
+    assert [len(told["shots"]["draws"][shots]["student"]["each"]) for shots in ("5", "10")] == [3, 3]
+    again, same = study(checkout, "--shots", "--suspects", *recipes)
     assert "to go" in printed
     assert "to go" not in again
     assert same == told
-    kept = study(checkout, "--work", "elsewhere", "base")[1]
-    assert (kept["shots"], kept["final"]) == (told["shots"], {})  # of the study before, not made again
-    assert tables(told).count("\n| ") == len(recipes) + 1  # and the line below the header
+    assert {section: TABLES[section][1](told[section]).count("\n| ") for section in told} == {"folds": 6, "suspects": 5, "shots": 6}
+    kept = study(checkout, "--work", "elsewhere", "no_hidden")[1]
+    assert list(kept["folds"]["recipes"]) == ["no_hidden"]
+    assert (kept["shots"], kept["suspects"]) == (told["shots"], told["suspects"])  # of the study before, not made again
 
 
 def test_the_test_split_is_scored_once_a_seed_beside_the_teachers(checkout: Path) -> None:

@@ -19,8 +19,8 @@ def test_every_new_lock_is_one_more_scoring_of_the_test_split(tmp_path: Path) ->
 
 
 def test_spread_is_that_of_a_sample_and_a_model_that_all_seeds_share_has_none() -> None:
-    assert over_seeds("tinybert", [0.5, 0.7]) == {"mean": 0.6, "std": pytest.approx(0.1414, abs=1e-4), "per_seed": [0.5, 0.7]}
-    assert over_seeds("teacher", [0.5, 0.5, 0.5]) == {"mean": 0.5, "std": 0.0, "per_seed": [0.5]}
+    assert over_seeds("tinybert", [0.5, 0.7]) == {"mean": 0.6, "std": pytest.approx(0.1414, abs=1e-4), "each": [0.5, 0.7]}
+    assert over_seeds("teacher", [0.5, 0.5, 0.5]) == {"mean": 0.5, "std": 0.0, "each": [0.5]}
 
 
 def test_the_student_is_compared_with_each_other_model_on_the_same_queries() -> None:

@@ -3,11 +3,13 @@
 Run     python -m benchmarks.levers --data build/banking77 [--device cuda --workers 12] [RECIPE ...]
         python -m benchmarks.levers --data build/banking77 --final RECIPE --seeds 5      the official test split, once a seed
         python -m benchmarks.levers --data build/banking77 --shots                       5 and 10 queries an intent, likewise
+        python -m benchmarks.levers --data build/banking77 --suspects                    suspect labels dropped, relabelled, softened
 
 ``--data`` is a checkout in which `featurize` ran on BANKING77 with all training rows in train; `make banking77` leaves one. Each fold has
 its own teachers, copies and seed, so a recipe is trained three times and judged on each of the 10,003 training rows once; the test split is
 not touched. Finished tasks are kept under ``--work``: a killed run goes on, and further recipes join those that are there. Writes
-metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON.
+metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON. A section of that file (folds, suspects, final,
+shots) of which nothing is under ``--work`` stays as it was, so that nobody scores the test split again to see it.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ import torch
 
 from benchmarks.levers import report
 from benchmarks.levers.recipes import RECIPES
-from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, run
+from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, plan_suspects, run
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import read_params
 from pipeline.recipe import TrainParams
 from pipeline.runtime import resolve_precision
-from pipeline.tables.levers import tables
+from pipeline.tables.levers import TABLES
 from pipeline.teach import TeachParams
 
 
@@ -71,6 +73,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many students of --final (5)")
     parser.add_argument("--shots", action="store_true", help="few-shot: the committed recipe on 5 and 10 queries an intent")
+    parser.add_argument("--suspects", action="store_true", help="what is it worth to act on labels that teachers doubt?")
     parser.add_argument("--output", type=Path, default=Path("metrics/reference/levers.json"), metavar="FILE")
     args = parser.parse_args()
     unknown = sorted(set(args.recipes) - set(RECIPES))
@@ -87,12 +90,17 @@ def main() -> None:
 
     tasks = plan_shots() if args.shots else []
     tasks += plan_final(args.final, args.seeds) if args.final else []
+    tasks += plan_suspects() if args.suspects else []
     recipes = args.recipes or ([] if tasks else list(RECIPES))
-    carry_out([*tasks, *(plan_recipes(recipes) if recipes else [])], work, args.workers)
-    told = report.keep_scored(report.gather(work), artifacts.read_json(args.output) if args.output.exists() else {})
+    tasks += plan_recipes(recipes) if recipes else []
+    carry_out(list({task.name: task for task in tasks}.values()), work, args.workers)
+    before = artifacts.read_json(args.output) if args.output.exists() else {}
+    told = before | {section: figures for section, figures in report.gather(work).items() if figures}
     artifacts.write_json(args.output, told)
-    print(tables(told))
-    print(json.dumps({key: told[key] for key in ("machines", "recipes", "final", "shots")}))
+    for section, (_, make) in TABLES.items():
+        if section in told:
+            print(make(told[section]))
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -30,27 +30,19 @@ def brief(result: dict[str, Any]) -> str:
 
 
 def gather(work: Work) -> dict[str, Any]:
-    """All figures, fractions and nats; a recipe that is not done in every fold is left out."""
+    """The figures by section, fractions and nats; a section is empty where nothing is done. A recipe counts when all folds have it."""
     results = work.results()
     folds = [read_fold(work.data, f"fold{number}") for number in range(FOLDS)]
-    return {
-        "command": "python -m benchmarks.levers",
-        "machines": work.machines(),
-        "train": work.train.model_dump(),
-        "rows": sum(len(fold.held) for fold in folds),
-        "teachers": _teachers(results, folds),
-        "recipes": _recipes(work, results, folds),
-        "suspects": _suspects(results, folds),
-        "final": _final(work, results),
-        "shots": _shots(results),
+    sections = {
+        "folds": (_folds(work, results, folds), ("fold",)),
+        "suspects": (_suspects(results, folds), ("fold",)),
+        "final": (_final(work, results), ("full",)),
+        "shots": (_shots(results), ("shots",)),
     }
-
-
-def keep_scored(told: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """Keeps what an earlier study scored on the test split and this one did not, since nobody should score it a second time to see it."""
-    kept = {key: before[key] for key in ("final", "shots") if before.get(key) and not told[key]}
-    machines = [*told["machines"], *(machine for machine in before.get("machines", []) if kept and machine not in told["machines"])]
-    return told | kept | {"machines": machines}
+    return {
+        name: told | {"machines": work.machines(*names), "params": work.train.model_dump()} if told else {}
+        for name, (told, names) in sections.items()
+    }
 
 
 def over(values: list[float]) -> dict[str, Any]:
@@ -80,8 +72,17 @@ def _complete(results: dict[str, Any], folds: list[Fold], kind: str, what: str) 
     return found if len(found) == len(folds) else []
 
 
+def _folds(work: Work, results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
+    recipes = _recipes(work, results, folds)
+    return {"rows": sum(len(fold.held) for fold in folds), "teachers": _teachers(results, folds), "recipes": recipes} if recipes else {}
+
+
+def _scores(results: dict[str, Any], folds: list[Fold]) -> list[dict[str, Any]]:
+    return _complete(results, folds, "scores", "wider") or _complete(results, folds, "scores", "product")
+
+
 def _teachers(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
-    scores = _complete(results, folds, "scores", "wider")
+    scores = _scores(results, folds)
     return {name: over([score[name]["accuracy"] for score in scores]) for name in scores[0]} if scores else {}
 
 
@@ -114,8 +115,7 @@ def _abstention(work: Work, folds: list[Fold], recipe: str) -> dict[str, float]:
 
 
 def _suspects(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
-    scores = _complete(results, folds, "scores", "wider")
-    told = {}
+    scores, told = _scores(results, folds), {}
     for act in ACTS:
         runs = _complete(results, folds, "act", act)
         if runs and scores:
@@ -125,7 +125,7 @@ def _suspects(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
                 "accuracy": over([run["accuracy"] for run in runs]),
                 "against_all_labels": against(folds, plain, runs),
             }
-    return told
+    return {"all_labels": over([score["finetuned0"]["accuracy"] for score in scores]), "acts": told} if told else {}
 
 
 def _final(work: Work, results: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _final(work: Work, results: dict[str, Any]) -> dict[str, Any]:
 
 def _shots(results: dict[str, Any]) -> dict[str, Any]:
     """Accuracy on the official test split after a few queries an intent."""
-    told = {}
+    told: dict[str, Any] = {}
     for shots in SHOTS:
         students = [result for name, result in results.items() if name.startswith(f"shots{shots}_") and "/student/" in name]
         scores = [result for name, result in results.items() if name.startswith(f"shots{shots}_") and "/scores/" in name]
@@ -174,4 +174,4 @@ def _shots(results: dict[str, Any]) -> dict[str, Any]:
             told[str(shots)] = {"student": over([run["accuracy"] for run in students])} | {
                 name: over([score[name]["accuracy"] for score in scores]) for name in scores[0]
             }
-    return told
+    return {"draws": told} if told else {}

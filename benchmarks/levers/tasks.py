@@ -19,6 +19,7 @@ from pipeline.runtime import fix_runtime, machine_class
 from pipeline.teach import TeachParams
 
 SHOTS, DRAWS = (5, 10), 3
+FOLD_NAMES = [f"fold{number}" for number in range(FOLDS)]
 MOST_PASSES = 10
 
 
@@ -78,10 +79,11 @@ class Work:
         lines = self._results.read_text(encoding="utf-8").splitlines()
         return {entry["task"]: entry["result"] for entry in map(json.loads, lines)}
 
-    def machines(self) -> list[dict[str, Any]]:
-        """What the finished tasks ran on."""
+    def machines(self, *names: str) -> list[dict[str, Any]]:
+        """What the finished tasks ran on whose names begin so."""
         lines = self._results.read_text(encoding="utf-8").splitlines() if self._results.exists() else []
-        return [json.loads(text) for text in dict.fromkeys(json.dumps(json.loads(line)["machine"], sort_keys=True) for line in lines)]
+        told = [entry["machine"] for entry in map(json.loads, lines) if entry["task"].startswith(names)]
+        return [json.loads(text) for text in dict.fromkeys(json.dumps(machine, sort_keys=True) for machine in told)]
 
     def finished(self) -> set[str]:
         """The names of the finished tasks."""
@@ -114,14 +116,21 @@ def unseen(fold: str) -> list[Task]:
 
 
 def plan_recipes(recipes: list[str]) -> list[Task]:
-    """Teachers, students in the order of the recipes, and what acting on suspect labels is worth, for every fold."""
-    folds = [f"fold{number}" for number in range(FOLDS)]
-    fitted = [task for fold in folds for task in teachers(fold, WIDER)]
-    doubting = [task for fold in folds for task in unseen(fold)]
-    names = tuple(task.name for task in doubting)
-    students = [student(fold, name, SEED + number) for name in recipes for number, fold in enumerate(folds)]
-    acts = [Task(fold, "act", act, 0, tuple(name for name in names if name.startswith(fold))) for act in ACTS for fold in folds]
-    return [*fitted, *doubting, *scores(folds, WIDER), *students, *acts]
+    """Students in the order of the recipes, and the teachers that they need, for every fold."""
+    kinds = {RECIPES[name].teacher for name in recipes}
+    members = WIDER if "wider" in kinds else PRODUCT
+    fitted = [task for fold in FOLD_NAMES for task in teachers(fold, members)]
+    doubting = [task for fold in FOLD_NAMES for task in unseen(fold)] if "unseen" in kinds else []
+    students = [student(fold, name, SEED + number) for name in recipes for number, fold in enumerate(FOLD_NAMES)]
+    return [*fitted, *doubting, *scores(FOLD_NAMES, members), *students]
+
+
+def plan_suspects() -> list[Task]:
+    """What acting on the labels is worth that teachers doubt who have not seen them, for every fold."""
+    fitted = [task for fold in FOLD_NAMES for task in teachers(fold, PRODUCT)]
+    doubting = {fold: unseen(fold) for fold in FOLD_NAMES}
+    acts = [Task(fold, "act", act, 0, tuple(task.name for task in doubting[fold])) for act in ACTS for fold in FOLD_NAMES]
+    return [*fitted, *scores(FOLD_NAMES, PRODUCT), *(task for fold in FOLD_NAMES for task in doubting[fold]), *acts]
 
 
 def plan_final(recipe: str, seeds: int) -> list[Task]:

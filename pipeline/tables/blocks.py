@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pipeline.auditing.table import audit
@@ -13,7 +14,7 @@ from pipeline.provenance import fetched
 from pipeline.tables.drift import drift
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings
-from pipeline.tables.levers import best, levers
+from pipeline.tables.levers import levers
 from pipeline.tables.performance import cost, inference, service, training, training_step
 from pipeline.tables.results import reference, results
 from pipeline.tables.sample import out_of_scope, sample
@@ -24,13 +25,13 @@ DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of wha
 MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
     "audit": audit,
-    "best": best,
+    "best": partial(levers, "final"),
     "cost": cost,
     "drift": drift,
     "export": export,
     "fetched": fetched,
     "inference": inference,
-    "levers": levers,
+    "levers": partial(levers, "folds"),
     "out_of_scope": out_of_scope,
     "params": params,
     "reference": reference,
@@ -38,8 +39,10 @@ MAKERS: dict[str, Callable[[], str]] = {
     "sample": sample,
     "service": service,
     "settings": settings,
+    "shots": partial(levers, "shots"),
     "stage_details": stage_details,
     "stages": stages,
+    "suspects": partial(levers, "suspects"),
     "training": training,
     "training_step": training_step,
 }

@@ -12,10 +12,10 @@ def interval(row: dict[str, float], metric: str) -> str:
     return f"{100 * row[metric]:.1f} [{100 * row[f'{metric}_low']:.1f}, {100 * row[f'{metric}_high']:.1f}]"
 
 
-def mean(over_seeds: dict[str, Any]) -> str:
+def mean(figures: dict[str, Any]) -> str:
     """Mean of fractions, in percent, with the standard deviation where there is more than one."""
-    spread = f" ± {100 * over_seeds['std']:.2f}" if len(over_seeds["per_seed"]) > 1 else ""
-    return f"{100 * over_seeds['mean']:.2f}{spread}"
+    deviation = f" ± {100 * figures['std']:.2f}" if len(figures["each"]) > 1 else ""
+    return f"{100 * figures['mean']:.2f}{deviation}"
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:

@@ -1,97 +1,119 @@
-"""What each piece of the recipe is worth, and what the best one reaches on BANKING77's test split."""
+"""What each piece of the recipe is worth, what few queries give, and what the best recipe reaches on BANKING77's test split."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
 from pipeline.reporting.markdown import table
+from pipeline.tables.cells import mean
+from pipeline.tables.results import MODELS
 
 LEVERS = Path("metrics/reference/levers.json")
 TEACHERS = {
     "wider": "product of the five below",
     "product": "product of the first three below",
-    "finetuned0": "MiniLM-L6, fine-tuned",
-    "base_encoder": "MiniLM-L6, frozen + logistic regression (base model)",
-    "bag_of_words": "TF-IDF + logistic regression",
+    "finetuned0": MODELS["teacher_finetuned"],
+    "base_encoder": MODELS["base_encoder"],
+    "bag_of_words": MODELS["bag_of_words"],
     "finetuned1": "MiniLM-L6, fine-tuned, another seed",
     "finetuned2": "MiniLM-L6, fine-tuned, a third seed",
 }
+ACTS = {
+    "dropped": "left out",
+    "relabelled": "given the label that the teachers suggest",
+    "softened": "all labels replaced by what the teachers think",
+}
 
 
-def levers() -> str:
-    """The recipes that were compared, from their file."""
-    return tables(artifacts.read_json(LEVERS)) if LEVERS.exists() else "Not run yet: `python -m benchmarks.levers`.\n"
+def recipes_table(told: dict[str, Any]) -> str:
+    """The recipes that were compared, best first, and the teachers' product on the same rows."""
+    header = ["recipe", "accuracy, %", "change, points", "McNemar's p", "divergence, nats", "agrees with the teachers, %"]
+    first = next(iter(told["recipes"]))
+    rows = sorted(told["recipes"].items(), key=lambda item: -item[1]["accuracy"]["mean"])
+    text = table(header, [_row(row, is_first=name == first) for name, row in rows])
+    text += f"\nTheir teachers' product on the same rows: {mean(told['teachers']['product'])}"
+    if "wider" in told["teachers"]:
+        text += f"; with two more fine-tuned encoders in it: {mean(told['teachers']['wider'])}"
+    rows_judged = f"{told['rows']:,} rows judged, three folds, one seed a fold"
+    return text + f".\n\n{rows_judged}; change against the first recipe without one; {_machines(told)}.\n"
 
 
-def best() -> str:
+def suspects_table(told: dict[str, Any]) -> str:
+    """What acting on suspect labels is worth to the fine-tuned encoder."""
+    header = ["suspect labels", "accuracy, %", "change, points", "McNemar's p"]
+    rows = [["as they are", mean(told["all_labels"]), "", ""]]
+    rows += [[ACTS[act], mean(row["accuracy"]), *_against(row["against_all_labels"])] for act, row in told["acts"].items()]
+    share = mean(next(iter(told["acts"].values()))["suspects"])
+    return table(header, rows) + (
+        f"\n`python -m benchmarks.levers --suspects`: the fine-tuned encoder, three folds of the training rows, one seed a fold, judged by "
+        f"the labels as they are; suspect: {share} % of the rows; {_machines(told)}.\n"
+    )
+
+
+def shots_table(told: dict[str, Any]) -> str:
+    """Accuracy on the official test split after few queries an intent."""
+    names = ["student", *(name for name in TEACHERS if name in next(iter(told["draws"].values())))]
+    header = ["model", *(f"{shots} queries an intent" for shots in told["draws"])]
+    titles = TEACHERS | {"student": MODELS["tinybert"]}
+    rows = [[titles[name], *(mean(row[name]) for row in told["draws"].values())] for name in names]
+    draws = len(next(iter(told["draws"].values()))["student"]["each"])
+    return table(header, rows) + (
+        f"\n`python -m benchmarks.levers --shots`, accuracy, %, mean ± standard deviation over {draws} draws of the queries; official test "
+        f"split, scored once a draw; {_machines(told)}.\n"
+    )
+
+
+def final_table(told: dict[str, Any]) -> str:
     """The recipes that were trained on all rows, on the official test split, beside their teachers."""
-    told = artifacts.read_json(LEVERS)["final"] if LEVERS.exists() else {}
-    if not told:
-        return "Not run yet: `python -m benchmarks.levers --final long`.\n"
-    rows = [[f"**TinyBERT, distilled**: {row['what']}", *_on_test(row)] for row in told["students"].values()]
-    rows += [[title, *_on_test(told["teachers"][name])] for name, title in TEACHERS.items()]
+    rows = [[f"{MODELS['tinybert']}: {row['what']}", *_on_test(row)] for row in told["students"].values()]
+    rows += [[title, *_on_test(told["teachers"][name])] for name, title in TEACHERS.items() if name in told["teachers"]]
     header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %"]
     seeds = "; ".join(f"{name}: seeds {', '.join(map(str, row['seeds']))}" for name, row in told["students"].items())
-    machines = "; ".join(_machine(machine) for machine in artifacts.read_json(LEVERS)["machines"])
     alone = f"{told['queries_without_twins']:,} of {told['queries']:,}"
     return table(header, rows) + (
         f"\n`python -m benchmarks.levers --final RECIPE`, mean ± standard deviation over students ({seeds}), official test split, scored "
-        f"once a student; {machines}. Without twins: on the {alone} test queries that have no near twin of the same label in train (token "
-        "Jaccard similarity of 0.8 or more). Our sample: its 3,080 queries, none of which any of these has seen.\n"
+        f"once a student; {_machines(told)}. Without twins: on the {alone} test queries that have no near twin of the same label in train "
+        "(token Jaccard similarity of 0.8 or more). Our sample: its 3,080 queries, none of which any of these has seen.\n"
     )
-
-
-def tables(told: dict[str, Any]) -> str:
-    """The recipes, best first, what was done about suspect labels, the test split, and few queries an intent."""
-    header = ["recipe", "accuracy, %", "change, points", "McNemar's p", "divergence, nats", "agrees with the teachers, %"]
-    first = next(iter(told["recipes"]), None)
-    rows = sorted(told["recipes"].items(), key=lambda item: -item[1]["accuracy"]["mean"])
-    text = table(header, [_row(row, is_first=name == first) for name, row in rows])
-    if told["teachers"]:
-        text += (
-            f"\nTheir teachers' product on the same rows: {percent(told['teachers']['product'])}; with two more fine-tuned encoders in it: "
-        )
-        text += f"{percent(told['teachers']['wider'])}.\n"
-    for act, row in told["suspects"].items():
-        change = row["against_all_labels"]
-        text += f"\nSuspect labels ({percent(row['suspects'])} % of the rows) {act}: {_change(change)}, p = {change['mcnemar_p']:.3f}.\n"
-    for shots, row in told["shots"].items():
-        text += (
-            f"\n{shots} queries an intent, official test split: student {percent(row['student'])}, teachers {percent(row['product'])}.\n"
-        )
-    machines = "; ".join(_machine(machine) for machine in told["machines"])
-    return (
-        text + f"\n{told['rows']:,} rows judged, three folds, one seed a fold; change against the first recipe without one; {machines}.\n"
-    )
-
-
-def percent(figure: dict[str, Any]) -> str:
-    """Mean of a fraction in percent, with its standard deviation where there is more than one."""
-    spread = f" ± {100 * figure['std']:.2f}" if len(figure["each"]) > 1 else ""
-    return f"{100 * figure['mean']:.2f}{spread}"
 
 
 def _on_test(row: dict[str, Any]) -> list[str]:
-    return [percent(row[key]) for key in ("accuracy", "macro_f1", "without_twins", "sample")]
+    return [mean(row[key]) for key in ("accuracy", "macro_f1", "without_twins", "sample")]
 
 
-def _machine(machine: dict[str, Any]) -> str:
-    return f"{machine.get('gpu', machine.get('cpu'))}, {machine['precision']}"
+def _machines(told: dict[str, Any]) -> str:
+    return "; ".join(f"{machine.get('gpu', machine.get('cpu'))}, {machine['precision']}" for machine in told["machines"])
 
 
-def _change(change: dict[str, Any]) -> str:
-    return f"{100 * change['change']:+.2f} [{100 * change['low']:+.2f}, {100 * change['high']:+.2f}]"
+def _against(change: dict[str, Any]) -> list[str]:
+    points = [100 * change[key] for key in ("change", "low", "high")]
+    return [f"{points[0]:+.2f} [{points[1]:+.2f}, {points[2]:+.2f}]", f"{change['mcnemar_p']:.3f}"]
 
 
 def _row(row: dict[str, Any], is_first: bool) -> list[str]:
-    told, change = row["divergence"], row["against"]
-    judged = ["", ""] if is_first else [_change(change), f"{change['mcnemar_p']:.3f}"]
+    told = row["divergence"]
     return [
         row["what"],
-        percent(row["accuracy"]),
-        *judged,
+        mean(row["accuracy"]),
+        *(["", ""] if is_first else _against(row["against"])),
         f"{told['mean']:.3f} ± {told['std']:.3f}",
         f"{100 * row['agreement']['mean']:.1f}",
     ]
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {  # of a section of the file: what fills it, and its table
+    "folds": ("python -m benchmarks.levers", recipes_table),
+    "suspects": ("python -m benchmarks.levers --suspects", suspects_table),
+    "shots": ("python -m benchmarks.levers --shots", shots_table),
+    "final": ("python -m benchmarks.levers --final long", final_table),
+}
+
+
+def levers(section: str) -> str:
+    """The table of a section of the recorded study."""
+    command, make = TABLES[section]
+    told = artifacts.read_json(LEVERS).get(section) if LEVERS.exists() else None
+    return make(told) if told else f"Not measured yet: `{command}`.\n"
