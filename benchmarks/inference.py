@@ -182,7 +182,7 @@ def main() -> None:
     repetitions = args.repetitions
     if args.quick:
         repetitions, texts, labels = 2, texts[:50], labels[:50]
-    served = Classifier.load(args.model).manifest.graph
+    served = Classifier.load(args.model).graph
     with tempfile.TemporaryDirectory() as scratch:
         ours = [our_rival(args.model, graph, Path(scratch)) for graph in GRAPHS]
         rivals = [*ours, tokenizer_alone(args.model), pipeline_rival(args.checkpoint), svm_rival(*read_labelled(args.data, "train"))]

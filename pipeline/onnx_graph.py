@@ -14,14 +14,15 @@ from transformers import BertForSequenceClassification
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "logits"
-MASKED = -10_000.0  # added to a score; exp of it is 0 in float32
+OPSET = 23  # the first with Attention as one operator
 
 
 class Logits(nn.Module):
     """The student's logits, computed with fewer nodes: (B, T) ids and mask to (B, C).
 
     The head reads the first position alone, so of the last layer that row alone is computed (from the keys and values of all). Queries,
-    keys and values come out of one product; the only token type's vector is part of the positions'. All that is exact but for rounding.
+    keys and values come out of one product, and attention is one node; the only token type's vector is part of the positions'. All that is
+    exact but for rounding.
     """
 
     position: torch.Tensor
@@ -43,23 +44,22 @@ class Logits(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits of shape (B, C)."""
         hidden_BTH = self.norm(self.word(input_ids) + self.position[: input_ids.shape[1]])
-        bias_B11T = (1.0 - attention_mask[:, None, None, :].to(hidden_BTH.dtype)) * MASKED
+        told_B1TT = attention_mask[:, None, None, :].bool().expand(-1, 1, input_ids.shape[1], -1)
         for layer, projection in zip(self.layers[:-1], self.projections, strict=True):
             query, key, value = projection(hidden_BTH).chunk(3, dim=-1)
-            hidden_BTH = self._layer(layer, hidden_BTH, query, key, value, bias_B11T)
+            hidden_BTH = self._layer(layer, hidden_BTH, query, key, value, told_B1TT)
         last: Any = self.layers[-1]
         key, value = self.last_projection(hidden_BTH).chunk(2, dim=-1)
         first_B1H = hidden_BTH[:, :1]
-        first_B1H = self._layer(last, first_B1H, last.attention.self.query(first_B1H), key, value, bias_B11T)
+        first_B1H = self._layer(last, first_B1H, last.attention.self.query(first_B1H), key, value, told_B1TT[:, :, :1])
         logits: torch.Tensor = self.classifier(self.pooler(first_B1H))
         return logits
 
     def _layer(
-        self, layer: Any, hidden: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor
+        self, layer: Any, hidden: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, told: torch.Tensor
     ) -> torch.Tensor:
-        query, key, value = (part.view(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in (query, key, value))
-        weights = torch.softmax(query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias, dim=-1)
-        attended = layer.attention.output((weights @ value).transpose(1, 2).flatten(-2), hidden)
+        context, *_ = torch.onnx.ops.attention(query, key, value, told, q_num_heads=self.heads, kv_num_heads=self.heads)
+        attended = layer.attention.output(context, hidden)
         output: torch.Tensor = layer.output(layer.intermediate(attended), attended)
         return output
 
@@ -79,6 +79,7 @@ def export_graph(model: BertForSequenceClassification, labels: list[str], max_to
             Logits(model, max_tokens).eval(),
             (ids, ids.clone()),
             dynamo=True,
+            opset_version=OPSET,
             input_names=list(INPUTS),
             output_names=[OUTPUT],
             dynamic_shapes={name: {0: batch, 1: tokens} for name in INPUTS},

@@ -61,7 +61,7 @@ def describe(classifier: Classifier, settings: Settings) -> Version:
     return Version(
         commit=settings.commit or _commit(),
         model_sha256=hashlib.sha256((settings.model / artifacts.MANIFEST).read_bytes()).hexdigest(),
-        graph=manifest.graph,
+        graph=classifier.graph,
         labels=manifest.labels,
         threshold=manifest.threshold,
         metrics=manifest.metrics,

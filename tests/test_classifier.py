@@ -134,8 +134,8 @@ def other_tokenizer(folder: Path) -> None:
         (break_manifest, r"manifest\.json: the file: invalid json"),
         (unknown_format, r"manifest\.json: format: input should be 1: "),
         (flip_a_byte, r"int8\.onnx: sha256 is \w+, the manifest's is \w+: "),
-        (permute_labels, r"labels\.json: not the labels of the int8 graph, in its order: "),
-        (forget_a_label, r"labels\.json: not the labels of the int8 graph, in its order: "),
+        (permute_labels, r"labels\.json: not the labels of the (int8|fp32) graph, in its order: "),
+        (forget_a_label, r"labels\.json: not the labels of the (int8|fp32) graph, in its order: "),
         (other_tokenizer, r"tokenizer\.json: cuts at 9 word pieces, not at 16: "),
     ],
 )

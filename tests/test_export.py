@@ -1,19 +1,26 @@
 from __future__ import annotations
 
 import json
+import platform
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 from small_models import LABELS, MAX_TOKENS, TEMPERATURE, export, write_project
 
+from pipeline.artifacts import read_json, write_json
 from pipeline.errors import UserError
 from pipeline.export import ExportParams, choose_graph
 from pipeline.features import read_split
 from pipeline.inference import run_batches
 from pipeline.manifest import read_manifest
-from pipeline.onnx_session import by_length, open_session, run_session
+from pipeline.onnx_session import by_length, multiplies_bytes, open_session, run_session
+from pipeline.serving.classifier import Classifier
 from pipeline.student import load_student
 
 PARAMS = ExportParams(graph="int8", int8_agreement=0.995, int8_accuracy_loss=0.002, seed=1)
@@ -66,6 +73,40 @@ def test_the_int8_graph_is_small_and_its_weights_are_bytes(project: Path) -> Non
     tables = {item.name: item for item in onnx.load(project / "models/onnx/int8.onnx").graph.initializer}
     large = [item for item in tables.values() if np.prod(item.dims) > 512 and "pooler" not in item.name]
     assert {item.data_type for item in large} <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other CPUs multiply bytes exactly")
+@pytest.mark.parametrize(
+    ("flags", "exact"), [("fma avx2 avx512f", False), ("avx2 avx512_vnni amx_int8", True), ("avx2 avx_vnni", True), (None, False)]
+)
+def test_bytes_are_multiplied_where_the_cpu_does_it_exactly(tmp_path: Path, flags: str | None, exact: bool) -> None:
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags} sse2\n")
+    assert multiplies_bytes(tmp_path / "cpuinfo") is exact
+
+
+def test_int8_is_not_loaded_where_its_products_would_saturate(project: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(project / "models/onnx", tmp_path / "onnx")
+    for graph, loaded in (("int8", "int8" if multiplies_bytes() else "fp32"), ("fp32", "fp32")):
+        write_json(folder / "manifest.json", read_json(folder / "manifest.json") | {"graph": graph})
+        assert Classifier.load(folder).graph == loaded
+
+
+@pytest.mark.skipif(not multiplies_bytes() or not shutil.which("qemu-x86_64"), reason="needs VNNI, and qemu-user to do without")
+def test_without_vnni_products_of_bytes_do_saturate(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMulInteger", ["bytes", "weight"], ["product"])]
+    weight = numpy_helper.from_array(np.full((4, 1), 127, dtype=np.int8), "weight")
+    inputs = [helper.make_tensor_value_info("bytes", onnx.TensorProto.UINT8, [1, 4])]
+    outputs = [helper.make_tensor_value_info("product", onnx.TensorProto.INT32, [1, 1])]
+    graph = helper.make_graph(nodes, "product", inputs, outputs, [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / "product.onnx")
+    code = (
+        "import numpy, onnxruntime; session = onnxruntime.InferenceSession('product.onnx', providers=['CPUExecutionProvider']); "
+        "print(session.run(None, {'bytes': numpy.full((1, 4), 255, dtype=numpy.uint8)})[0].item())"
+    )
+    commands = ([sys.executable, "-c", code], ["qemu-x86_64", "-cpu", "Haswell", sys.executable, "-c", code])
+    exact, saturated = (int(subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout) for command in commands)
+    assert (exact, saturated) == (4 * 255 * 127, 2 * (2**15 - 1))
 
 
 @pytest.mark.parametrize(

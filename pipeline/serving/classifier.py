@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from pipeline import artifacts
 from pipeline.errors import UserError
 from pipeline.manifest import REMEDY, Manifest, read_manifest
-from pipeline.onnx_session import by_length, labels_of, open_session, run_session
+from pipeline.onnx_session import by_length, labels_of, multiplies_bytes, open_session, run_session
 from pipeline.text import clean_text
 
 
@@ -41,29 +41,31 @@ class Answer:
 class Classifier:
     """An exported model, ready to answer; calls from several threads may run side by side."""
 
-    def __init__(self, manifest: Manifest, labels: tuple[str, ...], tokenizer: Tokenizer, session: Any) -> None:
+    def __init__(self, manifest: Manifest, graph: str, labels: tuple[str, ...], tokenizer: Tokenizer, session: Any) -> None:
         self.manifest = manifest
+        self.graph = graph
         self.labels = labels
         self._tokenizer = tokenizer
         self._session = session
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> Classifier:
-        """Loads the graph that the manifest names, with ``threads`` threads a call.
+        """Loads the graph that the manifest names, or fp32 where this CPU cannot run int8 exactly, with ``threads`` threads a call.
 
         Raises:
             UserError: the folder is not what its manifest says, or graph, labels and tokenizer do not belong together.
         """
         manifest = read_manifest(folder)
-        session = open_session((folder / artifacts.graph_file(manifest.graph)).read_bytes(), threads)
+        graph = manifest.graph if multiplies_bytes() else "fp32"
+        session = open_session((folder / artifacts.graph_file(graph)).read_bytes(), threads)
         labels = artifacts.read_json(folder / artifacts.LABELS)
         if labels != labels_of(session) or len(labels) != manifest.labels:
-            raise UserError(f"{folder / artifacts.LABELS}: not the labels of the {manifest.graph} graph, in its order: {REMEDY}")
+            raise UserError(f"{folder / artifacts.LABELS}: not the labels of the {graph} graph, in its order: {REMEDY}")
         tokenizer = Tokenizer.from_file(str(folder / artifacts.TOKENIZER_FILE))
         cut_at = (tokenizer.truncation or {}).get("max_length")
         if cut_at != manifest.max_tokens:
             raise UserError(f"{folder / artifacts.TOKENIZER_FILE}: cuts at {cut_at} word pieces, not at {manifest.max_tokens}: {REMEDY}")
-        return cls(manifest, tuple(labels), tokenizer, session)
+        return cls(manifest, graph, tuple(labels), tokenizer, session)
 
     def answer(self, texts: Sequence[str], top_k: int = 5) -> list[Answer]:
         """One answer a text, in the order of the texts, each with its ``top_k`` likeliest intents (all, if there are fewer).
