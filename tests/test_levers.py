@@ -58,17 +58,18 @@ def study(checkout: Path, *options: str, code: int = 0) -> tuple[str, dict[str, 
 
 def test_every_row_is_judged_once_by_each_recipe_and_what_is_done_stays_done(checkout: Path) -> None:
     recipes = ["base", "attention", "average", "more", "unseen"]
-    printed, told = study(checkout, "--shots", "--suspects", *recipes)
+    printed, told = study(checkout, "--shots", "--suspects", "finetuned0", *recipes)
     folds = told["folds"]
     assert (folds["rows"], set(folds["recipes"])) == (ROWS, set(recipes))
     assert all(len(row["accuracy"]["each"]) == FOLDS for row in folds["recipes"].values())
     assert folds["recipes"]["base"]["against"]["change"] == 0
-    assert set(told["suspects"]["acts"]) == {"dropped", "relabelled", "softened"}
-    assert 0 < told["suspects"]["acts"]["dropped"]["suspects"]["mean"] < 1
+    suspects = told["suspects"]["learners"]["finetuned0"]
+    assert set(suspects["acts"]) == {"dropped", "relabelled", "softened"}
+    assert 0 < suspects["suspects"]["mean"] < 1
     assert folds["recipes"]["unseen"]["divergence"]["mean"] > 0
     assert all(folds["recipes"]["base"]["abstention"][key] > 0 for key in ("temperature", "threshold", "label_threshold"))
     assert [len(told["shots"]["draws"][shots]["student"]["each"]) for shots in ("5", "10")] == [3, 3]
-    again, same = study(checkout, "--shots", "--suspects", *recipes)
+    again, same = study(checkout, "--shots", "--suspects", "finetuned0", *recipes)
     assert "to go" in printed
     assert "to go" not in again
     assert same == told

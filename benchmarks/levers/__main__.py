@@ -3,7 +3,7 @@
 Run     python -m benchmarks.levers --data build/banking77 [--device cuda --workers 12] [RECIPE ...]
         python -m benchmarks.levers --data build/banking77 --final RECIPE --seeds 5      the official test split, once a seed
         python -m benchmarks.levers --data build/banking77 --shots                       5 and 10 queries an intent, likewise
-        python -m benchmarks.levers --data build/banking77 --suspects                    suspect labels dropped, relabelled, softened
+        python -m benchmarks.levers --data build/banking77 --suspects base_encoder       suspect labels left out, or given another
 
 ``--data`` is a checkout in which `featurize` ran on BANKING77 with all training rows in train; `make banking77` leaves one. Each fold has
 its own teachers, copies and seed, so a recipe is trained three times and judged on each of the 10,003 training rows once; the test split is
@@ -26,6 +26,7 @@ import torch
 from benchmarks.levers import report
 from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, plan_suspects, run
+from benchmarks.levers.teachers import ACTS
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import read_params
@@ -73,7 +74,12 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many students of --final (5)")
     parser.add_argument("--shots", action="store_true", help="few-shot: the committed recipe on 5 and 10 queries an intent")
-    parser.add_argument("--suspects", action="store_true", help="what is it worth to act on labels that teachers doubt?")
+    parser.add_argument(
+        "--suspects",
+        choices=list(ACTS),
+        metavar="LEARNER",
+        help=f"what is it worth to {', '.join(ACTS)} to act on labels that others doubt?",
+    )
     parser.add_argument("--output", type=Path, default=Path("metrics/reference/levers.json"), metavar="FILE")
     args = parser.parse_args()
     unknown = sorted(set(args.recipes) - set(RECIPES))
@@ -90,7 +96,7 @@ def main() -> None:
 
     tasks = plan_shots() if args.shots else []
     tasks += plan_final(args.final, args.seeds) if args.final else []
-    tasks += plan_suspects() if args.suspects else []
+    tasks += plan_suspects(args.suspects) if args.suspects else []
     recipes = args.recipes or ([] if tasks else list(RECIPES))
     tasks += plan_recipes(recipes) if recipes else []
     carry_out(list({task.name: task for task in tasks}.values()), work, args.workers)

@@ -115,17 +115,22 @@ def _abstention(work: Work, folds: list[Fold], recipe: str) -> dict[str, float]:
 
 
 def _suspects(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
-    scores, told = _scores(results, folds), {}
-    for act in ACTS:
-        runs = _complete(results, folds, "act", act)
-        if runs and scores:
-            plain = [score["finetuned0"] for score in scores]
-            told[act] = {
-                "suspects": over([run["suspects"] for run in runs]),
-                "accuracy": over([run["accuracy"] for run in runs]),
-                "against_all_labels": against(folds, plain, runs),
+    """By who learns: accuracy with all labels as they are, and after each act."""
+    told: dict[str, Any] = {}
+    for member, acts in ACTS.items():
+        plain = [score[member] for score in _complete(results, folds, "scores", member)]
+        after = {act: _complete(results, folds, "act", f"{member}-{act}") for act in acts}
+        done = {act: runs for act, runs in after.items() if runs and plain}
+        if done:
+            told[member] = {
+                "suspects": over([run["suspects"] for run in next(iter(done.values()))]),
+                "all_labels": over([score["accuracy"] for score in plain]),
+                "acts": {
+                    act: {"accuracy": over([run["accuracy"] for run in runs]), "against_all_labels": against(folds, plain, runs)}
+                    for act, runs in done.items()
+                },
             }
-    return {"all_labels": over([score["finetuned0"]["accuracy"] for score in scores]), "acts": told} if told else {}
+    return {"learners": told} if told else {}
 
 
 def _final(work: Work, results: dict[str, Any]) -> dict[str, Any]:

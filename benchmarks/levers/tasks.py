@@ -13,7 +13,7 @@ import transformers
 from benchmarks.levers.folds import FOLDS, INNER, SEED, read_fold
 from benchmarks.levers.recipes import RECIPES, Recipe
 from benchmarks.levers.students import study_student
-from benchmarks.levers.teachers import ACTS, PRODUCT, WIDER, Study, act_on_suspects, score_teachers, teach, teach_unseen
+from benchmarks.levers.teachers import ACTS, DOUBTERS, PRODUCT, PRODUCTS, WIDER, Study, act_on_suspects, score_teachers, teach, teach_unseen
 from pipeline.recipe import TrainParams
 from pipeline.runtime import fix_runtime, machine_class
 from pipeline.teach import TeachParams
@@ -30,7 +30,7 @@ class Task:
     Attributes:
         fold: the part, see `Fold`.
         kind: ``teach``, ``unseen``, ``act``, ``scores`` or ``student``.
-        what: the member, the act or the recipe.
+        what: the member, who learns after which act, or the recipe.
         number: the inner part of ``unseen``, the seed of ``student``.
         needs: names of tasks that must be done before.
     """
@@ -110,9 +110,9 @@ def student(fold: str, name: str, seed: int) -> Task:
     return Task(fold, "student", name, seed, tuple(needs))
 
 
-def unseen(fold: str) -> list[Task]:
+def unseen(fold: str, members: tuple[str, ...] = PRODUCT) -> list[Task]:
     """The teachers that have not seen one inner part."""
-    return [Task(fold, "unseen", member, part) for member in PRODUCT for part in range(INNER)]
+    return [Task(fold, "unseen", member, part) for member in members for part in range(INNER)]
 
 
 def plan_recipes(recipes: list[str]) -> list[Task]:
@@ -125,12 +125,14 @@ def plan_recipes(recipes: list[str]) -> list[Task]:
     return [*fitted, *doubting, *scores(FOLD_NAMES, members), *students]
 
 
-def plan_suspects() -> list[Task]:
-    """What acting on the labels is worth that teachers doubt who have not seen them, for every fold."""
-    fitted = [task for fold in FOLD_NAMES for task in teachers(fold, PRODUCT)]
-    doubting = {fold: unseen(fold) for fold in FOLD_NAMES}
-    acts = [Task(fold, "act", act, 0, tuple(task.name for task in doubting[fold])) for act in ACTS for fold in FOLD_NAMES]
-    return [*fitted, *scores(FOLD_NAMES, PRODUCT), *(task for fold in FOLD_NAMES for task in doubting[fold]), *acts]
+def plan_suspects(member: str) -> list[Task]:
+    """What it is worth to a member to act on the labels that others doubt, for every fold."""
+    fitted = [task for fold in FOLD_NAMES for task in teachers(fold, (member,))]
+    doubting = {fold: unseen(fold, DOUBTERS) for fold in FOLD_NAMES}
+    acts = [
+        Task(fold, "act", f"{member}-{act}", 0, tuple(task.name for task in doubting[fold])) for act in ACTS[member] for fold in FOLD_NAMES
+    ]
+    return [*fitted, *scores(FOLD_NAMES, (member,)), *(task for fold in FOLD_NAMES for task in doubting[fold]), *acts]
 
 
 def plan_final(recipe: str, seeds: int) -> list[Task]:
@@ -149,10 +151,8 @@ def plan_shots() -> list[Task]:
 
 def scores(folds: list[str], members: tuple[str, ...]) -> list[Task]:
     """How good the teachers are."""
-    return [
-        Task(fold, "scores", "wider" if members == WIDER else "product", 0, tuple(t.name for t in teachers(fold, members)))
-        for fold in folds
-    ]
+    what = next((name for name, group in PRODUCTS.items() if group == members), members[0])
+    return [Task(fold, "scores", what, 0, tuple(task.name for task in teachers(fold, members))) for fold in folds]
 
 
 def prolonged(work: Work, rows: int) -> Work:
@@ -179,7 +179,7 @@ def run(work: Work, task: Task) -> dict[str, Any]:
     if task.kind == "unseen":
         return teach_unseen(work.study, fold, task.what, task.number)
     if task.kind == "act":
-        return act_on_suspects(work.study, fold, task.what)
+        return act_on_suspects(work.study, fold, *task.what.split("-"))
     if task.kind == "scores":
-        return score_teachers(work.study, fold, WIDER if task.what == "wider" else PRODUCT)
+        return score_teachers(work.study, fold, PRODUCTS.get(task.what, (task.what,)))
     return study_student(work.study, fold, task.what, work.train, task.number)

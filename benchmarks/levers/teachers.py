@@ -26,7 +26,9 @@ TEXTS = ("train", "copies", "more", "held")
 FINETUNED_SEEDS = 3
 PRODUCT = ("bag_of_words", "base_encoder", "finetuned0")  # the members that `teach` has
 WIDER = (*PRODUCT, *(f"finetuned{seed}" for seed in range(1, FINETUNED_SEEDS)))
-ACTS = ("dropped", "relabelled", "softened")  # what is done about suspect labels, judged by a fine-tuned encoder
+PRODUCTS = {"product": PRODUCT, "wider": WIDER}
+DOUBTERS = ("bag_of_words", "base_encoder")  # who doubt labels that they have not seen, as in `make audit`
+ACTS = {"base_encoder": ("dropped", "relabelled"), "finetuned0": ("dropped", "relabelled", "softened")}  # on suspect labels, by who learns
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def teach_unseen(study: Study, fold: Fold, member: str, part: int) -> dict[str, 
     return {"seconds": round(time.monotonic() - started, 1)}
 
 
-def act_on_suspects(study: Study, fold: Fold, act: str) -> dict[str, Any]:
-    """Fine-tunes the encoder after something was done about the labels that teachers who have not seen them doubt.
+def act_on_suspects(study: Study, fold: Fold, member: str, act: str) -> dict[str, Any]:
+    """Fits a member after something was done about the labels that others doubt who have not seen them.
 
     Suspects by confident learning (Northcutt et al. 2021, arXiv 1911.00068).
 
@@ -96,22 +98,21 @@ def act_on_suspects(study: Study, fold: Fold, act: str) -> dict[str, Any]:
         Share of suspect rows, and its predictions for the held-out rows.
     """
     assert fold.train.labels is not None
-    unseen_NC = product(study, fold, "train", unseen=True)
+    unseen_NC = product(study, fold, "train", DOUBTERS, unseen=True)
     suspect_N = find_label_issues(fold.train.labels, np.exp(unseen_NC), n_jobs=1)
     if act == "softened":
-        think = _fit(study, fold, "finetuned0", fold.train, unseen_NC.astype(np.float32))
+        think = _fit(study, fold, member, fold.train, unseen_NC.astype(np.float32))
     elif act == "dropped":
-        think = _fit(study, fold, "finetuned0", take(fold.train, np.flatnonzero(~suspect_N)))
+        think = _fit(study, fold, member, take(fold.train, np.flatnonzero(~suspect_N)))
     else:
-        think = _fit(
-            study, fold, "finetuned0", replace(fold.train, labels=np.where(suspect_N, unseen_NC.argmax(axis=1), fold.train.labels))
-        )
+        think = _fit(study, fold, member, replace(fold.train, labels=np.where(suspect_N, unseen_NC.argmax(axis=1), fold.train.labels)))
     return {"suspects": float(suspect_N.mean()), **scored(think(fold.held), fold)}
 
 
 def score_teachers(study: Study, fold: Fold, members: tuple[str, ...]) -> dict[str, Any]:
-    """Each member, the product that `teach` has and, if there are more members, the product of all."""
-    groups = {member: (member,) for member in members} | {"product": PRODUCT} | ({"wider": members} if members != PRODUCT else {})
+    """Each member, and of the products that `teach` has and that of all those that the members make."""
+    products = {name: group for name, group in PRODUCTS.items() if set(group) <= set(members)}
+    groups = {member: (member,) for member in members} | products
     return {name: scored(product(study, fold, "held", group), fold) for name, group in groups.items()} | (
         {"sample": {name: product(study, fold, "more", group).argmax(axis=1).tolist() for name, group in groups.items()}}
         if fold.name == "full"

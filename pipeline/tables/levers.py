@@ -42,14 +42,16 @@ def recipes_table(told: dict[str, Any]) -> str:
 
 
 def suspects_table(told: dict[str, Any]) -> str:
-    """What acting on suspect labels is worth to the fine-tuned encoder."""
-    header = ["suspect labels", "accuracy, %", "change, points", "McNemar's p"]
-    rows = [["as they are", mean(told["all_labels"]), "", ""]]
-    rows += [[ACTS[act], mean(row["accuracy"]), *_against(row["against_all_labels"])] for act, row in told["acts"].items()]
-    share = mean(next(iter(told["acts"].values()))["suspects"])
+    """What acting on suspect labels is worth."""
+    header = ["who learns", "suspect labels", "accuracy, %", "change, points", "McNemar's p"]
+    rows = []
+    for learner, row in told["learners"].items():
+        rows.append([TEACHERS[learner], "as they are", mean(row["all_labels"]), "", ""])
+        rows += [["", ACTS[act], mean(after["accuracy"]), *_against(after["against_all_labels"])] for act, after in row["acts"].items()]
+    share = mean(next(iter(told["learners"].values()))["suspects"])
     return table(header, rows) + (
-        f"\n`python -m benchmarks.levers --suspects`: the fine-tuned encoder, three folds of the training rows, one seed a fold, judged by "
-        f"the labels as they are; suspect: {share} % of the rows; {_machines(told)}.\n"
+        f"\n`{TABLES['suspects'][0]}`: three folds of the training rows, one seed a fold, judged by the labels as they are; "
+        f"suspect: {share} % of the rows; {_machines(told)}.\n"
     )
 
 
@@ -61,7 +63,7 @@ def shots_table(told: dict[str, Any]) -> str:
     rows = [[titles[name], *(mean(row[name]) for row in told["draws"].values())] for name in names]
     draws = len(next(iter(told["draws"].values()))["student"]["each"])
     return table(header, rows) + (
-        f"\n`python -m benchmarks.levers --shots`, accuracy, %, mean ± standard deviation over {draws} draws of the queries; official test "
+        f"\n`{TABLES['shots'][0]}`, accuracy, %, mean ± standard deviation over {draws} draws of the queries; official test "
         f"split, scored once a draw; {_machines(told)}.\n"
     )
 
@@ -106,8 +108,8 @@ def _row(row: dict[str, Any], is_first: bool) -> list[str]:
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {  # of a section of the file: what fills it, and its table
     "folds": ("python -m benchmarks.levers", recipes_table),
-    "suspects": ("python -m benchmarks.levers --suspects", suspects_table),
-    "shots": ("python -m benchmarks.levers --shots", shots_table),
+    "suspects": ("python -m benchmarks.levers --data build/banking77 --suspects base_encoder", suspects_table),
+    "shots": ("python -m benchmarks.levers --data build/banking77 --shots", shots_table),
     "final": ("python -m benchmarks.levers --final long", final_table),
 }
 
