@@ -1,6 +1,6 @@
 """How bulk scoring scales: rows a second and memory, by rows and workers.
 
-Run     python -m benchmarks.batch [--quick] [--rows 100000 1000000] [--workers 1 2] [--ray] [--model models/onnx] [--data data/prepared]
+Run     python -m benchmarks.batch [--quick] [--rows 100000 1000000] [--workers 1 2] [--ray] [--record]
 
 The rows are the queries of the test split over and over, in a Parquet file. A run is the whole command, start and joining included, and
 must end with every row once; the runs take turns. A figure is the median over repetitions; beside it the lowest and the highest. Memory is
@@ -10,7 +10,6 @@ the most that the largest process of a run had. Prints a table, then one line of
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,12 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.processes import run_measured
+from benchmarks.results import add_record, tell
 from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
-from pipeline.reporting.markdown import table
 from pipeline.runtime import machine_class
-from pipeline.tables.cells import spread
+from pipeline.tables.performance import BULK, bulk_table
 
 ROWS_A_TABLE = 10_000
 
@@ -69,6 +68,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one repetition over 1,000 and 2,000 rows: does it run?")
+    add_record(parser, BULK)
     args = parser.parse_args()
     sizes, repetitions = ([1_000, 2_000], 1) if args.quick else (args.rows, args.repetitions)
     texts = read_texts(args.data, "test")
@@ -83,21 +83,12 @@ def main() -> None:
                 seconds, peak_RK[repetition, k] = run(Path(scratch) / f"{rows}.parquet", target, args.model, workers, args.ray)
                 rate_RK[repetition, k] = rows / seconds
                 target.unlink()
-    cells = [
-        [f"{rows:,}", str(workers), spread(rate_RK[:, k].tolist()), spread(peak_RK[:, k].tolist())]
+    runs = [
+        {"rows": rows, "workers": workers, "rows_per_second": rate_RK[:, k].round(1).tolist(), "mib": peak_RK[:, k].round().tolist()}
         for k, (rows, workers) in enumerate(cases)
     ]
-    print(table(["rows", "workers", "rows/s", "MiB, largest process"], cells))
-    figures = [
-        {
-            "rows": rows,
-            "workers": workers,
-            "rows_per_second": round(float(np.median(rate_RK[:, k]))),
-            "mib": round(float(peak_RK[:, k].max())),
-        }
-        for k, (rows, workers) in enumerate(cases)
-    ]
-    print(json.dumps({"ray": args.ray, "runs": figures, "repetitions": repetitions, "machine": machine_class(threads=1, precision="fp32")}))
+    machine = machine_class(threads=1, precision="fp32")
+    tell({"ray": args.ray, "runs": runs, "repetitions": repetitions, "machine": machine}, bulk_table, args.record)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pipeline import artifacts
 
 def add_record(parser: argparse.ArgumentParser, file: Path) -> None:
     """Adds the option."""
-    parser.add_argument("--record", action="store_const", const=file, help=f"keep the figures in {file}, for docs/performance.md")
+    parser.add_argument("--record", action="store_const", const=file, help=f"keep the figures in {file}, for the documents")
 
 
 def tell(result: dict[str, Any], table: Callable[[dict[str, Any]], str], record: Path | None) -> None:

@@ -15,7 +15,7 @@ from pipeline.tables.drift import drift
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings
 from pipeline.tables.levers import levers
-from pipeline.tables.performance import cost, inference, service, training, training_step
+from pipeline.tables.performance import arithmetic, bulk, cost, inference, service, training, training_step
 from pipeline.tables.results import reference, results
 from pipeline.tables.sample import out_of_scope, sample
 from pipeline.tables.stages import stage_details, stages
@@ -24,8 +24,10 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
 MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
+    "arithmetic": arithmetic,
     "audit": audit,
     "best": partial(levers, "final"),
+    "bulk": bulk,
     "cost": cost,
     "drift": drift,
     "export": export,

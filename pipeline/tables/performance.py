@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
+from pipeline.bulk.records import PART_ROWS
 from pipeline.reporting.markdown import table
 from pipeline.tables.cells import spread
 
 FOLDER = Path("metrics/reference")
 TRAINING, STEP = FOLDER / "training.json", FOLDER / "training_step.json"
 REFERENCE = FOLDER / "banking77.json"
+BULK = FOLDER / "bulk.json"
+TEXT_BYTES = 60  # of a query
 INFERENCE, SERVICE = FOLDER / "inference.json", FOLDER / "service.json"
 
 
@@ -81,6 +84,12 @@ def service_table(result: dict[str, Any]) -> str:
     )
 
 
+def bulk_table(result: dict[str, Any]) -> str:
+    """A row a number of rows and workers."""
+    rows = [[f"{run['rows']:,}", str(run["workers"]), spread(run["rows_per_second"]), spread(run["mib"])] for run in result["runs"]]
+    return table(["rows", "workers", "rows/s", "MiB, largest process"], rows)
+
+
 def cost() -> str:
     """What the reference run took, stage by stage."""
     if not REFERENCE.exists():
@@ -94,7 +103,35 @@ def cost() -> str:
     )
 
 
+def arithmetic() -> str:
+    """How long many rows take, at the measured rate of a core."""
+    if not INFERENCE.exists():
+        return "Not measured yet: `make benchmark-inference RECORD=1`.\n"
+    rate = artifacts.read_json(INFERENCE)["bulk_queries_per_second_per_core"]
+    rows = []
+    for queries in (10**5, 10**6, 10**9):
+        hours = queries / rate / 3600
+        parts, megabytes = -(-queries // PART_ROWS), queries * TEXT_BYTES / 1e6
+        rows.append([f"{queries:,}", *(_duration(hours / cores) for cores in (1, 2, 64)), f"{parts:,}", f"{megabytes:,.0f} MB"])
+    header = [
+        "queries",
+        "on one core",
+        "on 2 cores",
+        "on 64 cores",
+        f"parts of {PART_ROWS:,}",
+        f"texts of {TEXT_BYTES} bytes, uncompressed",
+    ]
+    return table(header, rows) + f"\nAt the {rate:,.0f} queries a second and core of [performance.md](performance.md#from-text-to-label).\n"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{3600 * hours:.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:,.0f} h"
+
+
 training = recorded(TRAINING, "make benchmark FULL=1 RECORD=1", training_table)
 training_step = recorded(STEP, "make benchmark RECORD=1", step_table)
 inference = recorded(INFERENCE, "make benchmark-inference RECORD=1", inference_table)
 service = recorded(SERVICE, "make benchmark-inference RECORD=1", service_table)
+bulk = recorded(BULK, "python -m benchmarks.batch --record", bulk_table)
