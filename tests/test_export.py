@@ -13,14 +13,12 @@ import pytest
 from onnx import helper, numpy_helper
 from small_models import LABELS, MAX_TOKENS, TEMPERATURE, export, write_project
 
-from pipeline.artifacts import read_json, write_json
 from pipeline.errors import UserError
 from pipeline.export import ExportParams, choose_graph
 from pipeline.features import read_split
 from pipeline.inference import run_batches
 from pipeline.manifest import read_manifest
 from pipeline.onnx_session import by_length, multiplies_bytes, open_session, run_session
-from pipeline.serving.classifier import Classifier
 from pipeline.student import load_student
 
 PARAMS = ExportParams(graph="int8", int8_agreement=0.995, int8_accuracy_loss=0.002, seed=1)
@@ -83,13 +81,6 @@ def test_bytes_are_multiplied_where_the_cpu_does_it_exactly(tmp_path: Path, flag
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: fpu {flags} sse2\n")
     assert multiplies_bytes(tmp_path / "cpuinfo") is exact
-
-
-def test_int8_is_not_loaded_where_its_products_would_saturate(project: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(project / "models/onnx", tmp_path / "onnx")
-    for graph, loaded in (("int8", "int8" if multiplies_bytes() else "fp32"), ("fp32", "fp32")):
-        write_json(folder / "manifest.json", read_json(folder / "manifest.json") | {"graph": graph})
-        assert Classifier.load(folder).graph == loaded
 
 
 @pytest.mark.skipif(not multiplies_bytes() or not shutil.which("qemu-x86_64"), reason="needs VNNI, and qemu-user to do without")
