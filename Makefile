@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro report audit test lint verify banking77 seeds sweep params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
+.PHONY: help install repro report audit test test-slow lint verify banking77 seeds sweep params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -37,8 +37,14 @@ report: install ## what the working tree did to the model since main (BASE=anoth
 audit: install ## what is wrong with the data of the last run, row by row, to build/audit
 	python -m pipeline.audit
 
-test: install ## run the tests
-	pytest
+# Two processes; a thread that waits sleeps, so that those of one process do not hold up the other's.
+PYTEST := OMP_WAIT_POLICY=passive pytest --numprocesses 2 --dist loadfile
+
+test: install ## run the tests, but for the slow ones
+	$(PYTEST) -m 'not slow'
+
+test-slow: install ## run the slow tests: commands of the documents, kills, sweeps, workflows, benchmarks
+	$(PYTEST) -m slow
 
 lint: install ## formatting, lint, types, workflows
 	ruff format --check .

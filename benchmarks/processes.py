@@ -15,7 +15,7 @@ class Finished(NamedTuple):
 
     code: int
     seconds: float
-    peak_mib: float  # resident memory, of the process or of the largest that it waited for
+    peak_mib: float  # resident memory, of the process, of the largest that it waited for, or of the caller as it started it
 
 
 def run_measured(command: Sequence[str], stdout: int | IO[str]) -> Finished:

@@ -145,6 +145,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [document for document, found in EVERY.items() if any(map(is_run, found))], ids=str)
 def test_the_commands_run_as_they_are_written(document: Path, desk: Path) -> None:
     port = str(free_port())

@@ -45,6 +45,7 @@ def test_the_folder_holds_what_the_manifest_says_and_the_metrics(project: Path) 
     assert metrics["fp32"]["max_batch_effect"] < 1e-5
 
 
+@pytest.mark.slow
 def test_the_same_checkpoint_gives_the_same_bytes_wherever_it_lies(project: Path, tmp_path: Path) -> None:
     write_project(tmp_path / "elsewhere")
     export(tmp_path / "elsewhere")

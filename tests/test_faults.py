@@ -58,6 +58,7 @@ def finished(clone: Path, first_run: Run, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_the_next_run_ends_with_the_same_hashes(finished: Path, first_run: Run, request: pytest.FixtureRequest) -> None:
     """All that follows `fetch` is made anew, from nothing: two runs that nobody disturbs would show less."""
     lock = (finished / "dvc.lock").read_bytes()
@@ -89,6 +90,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_flipped_bytes_in_outputs_are_named_and_never_used(finished: Path) -> None:
     hurt = {
         "fetch": Path("data/raw/encoder/model.safetensors"),
@@ -107,6 +109,7 @@ def test_flipped_bytes_in_outputs_are_named_and_never_used(finished: Path) -> No
     assert set(stages_run(output)) <= set(hurt)  # the cache had it, or the stage made it again
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_in_the_cache_is_found_and_the_stage_runs_again(finished: Path) -> None:
     path = finished / "data/prepared/validation.parquet"
     good = fingerprint(path)

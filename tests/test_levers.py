@@ -56,11 +56,12 @@ def study(checkout: Path, *options: str, code: int = 0) -> tuple[str, dict[str, 
     return printed, json.loads((checkout / "levers.json").read_text()) if code == 0 else {}
 
 
+@pytest.mark.slow
 def test_every_row_is_judged_once_by_each_recipe_and_what_is_done_stays_done(checkout: Path) -> None:
     recipes = ["base", "attention", "average", "more", "unseen"]
     printed, told = study(checkout, "--shots", "--suspects", "finetuned0", *recipes)
     folds = told["folds"]
-    assert (folds["rows"], set(folds["recipes"])) == (ROWS, set(recipes))
+    assert (folds["judgements"], set(folds["recipes"])) == (ROWS, set(recipes))
     assert all(len(row["accuracy"]["each"]) == FOLDS for row in folds["recipes"].values())
     assert folds["recipes"]["base"]["against"]["change"] == 0
     suspects = told["suspects"]["learners"]["finetuned0"]
@@ -79,6 +80,14 @@ def test_every_row_is_judged_once_by_each_recipe_and_what_is_done_stays_done(che
     assert (kept["shots"], kept["suspects"]) == (told["shots"], told["suspects"])  # of the study before, not made again
 
 
+@pytest.mark.slow
+def test_a_third_of_the_rows_is_learnt_from_and_the_others_judge(checkout: Path) -> None:
+    thirds = study(checkout, "--thirds", "base", "no_hidden")[1]["thirds"]
+    assert (thirds["judgements"], set(thirds["recipes"])) == (2 * ROWS, {"base", "no_hidden"})
+    assert "the two students that did not learn from it" in TABLES["thirds"][1](thirds)
+
+
+@pytest.mark.slow
 def test_the_test_split_is_scored_once_a_seed_beside_the_teachers(checkout: Path) -> None:
     _, told = study(checkout, "--final", "base", "--seeds", "2")
     student = told["final"]["students"]["base"]

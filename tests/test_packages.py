@@ -32,6 +32,7 @@ USED_OTHERWISE = {
     "pip-audit": ("Makefile", "pip-audit "),
     "pip-tools": ("Makefile", "pip-compile "),
     "pre-commit": ("README.md", "`pre-commit install`"),
+    "pytest-xdist": ("Makefile", "--dist loadfile"),
     "ruff": ("Makefile", "ruff check"),
     "schemathesis": ("tests/test_abuse.py", "schemathesis"),
     "types-PyYAML": ("pipeline/params.py", "import yaml"),

@@ -8,6 +8,7 @@ import re
 import time
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from clones import INTENTS, ROWS, STAGES, Run, restore, sh, small_overrides, small_run, stages_run
@@ -76,6 +77,7 @@ def test_a_second_run_does_nothing_in_about_a_second(clone: Path, first_run: Run
     assert time.monotonic() - started < 10  # a bound against re-running, not a benchmark
 
 
+@pytest.mark.slow
 def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_metrics(clone: Path, first_run: Run) -> None:
     params = yaml.safe_load((clone / "params.yaml").read_text())
     params["train"]["learning_rate"] = 0.001
@@ -91,6 +93,7 @@ def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_me
     restore(clone)
 
 
+@pytest.mark.slow
 def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: Run) -> None:
     """By whom it is refused: Hydra, which knows no such key and no such choice; a stage. What a stage refuses is in test_params.py."""
     for override, message in (
@@ -102,6 +105,7 @@ def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: Run) -
     restore(clone)
 
 
+@pytest.mark.slow
 def test_a_queued_sweep_runs_shows_and_applies(clone: Path, first_run: Run) -> None:
     knob = "evaluate.calibration_bins"  # a change that costs one stage
     queued = sh(clone, "dvc", "exp", "run", "--queue", *small_overrides(clone, f"{knob}=10,12"))
@@ -125,6 +129,7 @@ def test_a_queued_sweep_runs_shows_and_applies(clone: Path, first_run: Run) -> N
     restore(clone)
 
 
+@pytest.mark.slow
 def test_the_hubs_tinybert_goes_from_a_hub_to_a_checkpoint(clone: Path, first_run: Run, tmp_path: Path) -> None:
     encoder = ENCODERS["TinyBERT_General_4L_312D"]
     served = tmp_path / encoder.repository

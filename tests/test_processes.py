@@ -34,6 +34,7 @@ def train(clone: Path, folder: Path, *launcher: str) -> tuple[str, np.ndarray, d
     return printed, losses, load_file(folder / "model/model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("first_run")
 def test_two_processes_have_the_loss_curve_of_one_and_write_once(clone: Path, tmp_path: Path) -> None:
     committed = (clone / "params.yaml").read_text()

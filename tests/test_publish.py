@@ -103,6 +103,7 @@ def test_a_dry_run_shows_every_file_and_asks_no_hub(tree: Path, hub: Hub) -> Non
     assert "nothing was uploaded: add --repo user/name --push" in output
 
 
+@pytest.mark.slow
 def test_what_is_published_loads_and_answers_as_the_checkpoint_does(tree: Path, hub: Hub, tmp_path: Path) -> None:
     output = publish(tree, hub.url, "--repo", REPOSITORY, "--push")
     assert f"published: {hub.url}/{REPOSITORY}/commit/{hub.uploads.heads[REPOSITORY]}" in output

@@ -143,6 +143,7 @@ def test_params_edited_by_hand_are_not_overwritten(toy: Path) -> None:
     sh(toy, "git", "commit", "--quiet", "--no-edit")
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_leaves_the_conflict_to_be_resolved_once_it_is_mended(toy: Path) -> None:
     guard = "params['digits'] == 3 or sys.exit('error: digits')"
     branch_off(toy, "broken")

@@ -125,6 +125,7 @@ def test_a_key_of_a_json_object_is_not_overwritten_by_an_answer(onnx_folder: Pat
     assert "column 'confidence' would also be a column of the output" in told
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_it_goes_on_and_neither_loses_nor_doubles_a_row(
     archive: Path, onnx_folder: Path, undisturbed: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -184,6 +185,7 @@ def peak_mib(command: list[str]) -> float:
     return sum(peaks.values())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process's memory is read where Linux tells it")
 def test_memory_does_not_grow_with_the_file(onnx_folder: Path, tmp_path: Path) -> None:
     peaks = []

@@ -73,6 +73,7 @@ def test_what_looks_for_pickles_finds_them(tmp_path: Path) -> None:
         holds_pickle(tmp_path / "objects.npy")
 
 
+@pytest.mark.slow
 def test_no_file_that_the_pipeline_writes_is_a_pickle(clone: Path, first_run: Run) -> None:
     assert "Running stage 'export'" in first_run.output
     outputs = [
@@ -143,6 +144,7 @@ def scan(root: Path, *files: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_no_file_of_the_repository_holds_a_secret(tmp_path: Path) -> None:
     """On copies: where lines have moved, the hook brings its baseline up to date, and exits with 3."""
     files = [name for name in sh(Path(), "git", "ls-files").split() if not name.startswith("metrics/reference/") and Path(name).is_file()]
@@ -233,6 +235,7 @@ def lay_out(root: Path) -> None:
     (root / ".venv/installed").touch()
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_lists_every_locked_package_with_its_hashes(tmp_path: Path) -> None:
     lay_out(tmp_path)
     sh(tmp_path, "make", "sbom")

@@ -193,5 +193,6 @@ def answers_as_evaluated(root: Path, folder: Path) -> float:
     return float(np.mean([answer == predicted[name] for answer, name in zip(answers, queries.names, strict=True)]))
 
 
+@pytest.mark.slow
 def test_the_pipelines_own_model_answers_as_it_was_evaluated(clone: Path, first_run: Run, tmp_path: Path) -> None:
     assert answers_as_evaluated(clone, tmp_path) >= 0.95  # of 20 rows one may turn on int8's rounding

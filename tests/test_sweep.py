@@ -141,6 +141,7 @@ def test_a_sweep_gives_up_what_is_behind_and_names_an_experiment_that_can_be_app
     assert json.loads((toy / "model.json").read_text())["learning_rate"] == float(best[KNOB])
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study_and_what_all_trials_need_is_made_once(toy: Path) -> None:
     said = two_workers(toy, "--trials", "3", environment=variables(toy, 0.3))
     rows = table(toy)
@@ -159,6 +160,7 @@ def commit_of(folder: Path, experiment: str) -> str:
     return next(ref.split()[0] for ref in refs if ref.endswith(f"/{experiment}"))
 
 
+@pytest.mark.slow
 def test_a_trial_whose_worker_is_told_to_stop_or_killed_is_run_again_with_its_values(toy: Path) -> None:
     command = ("--trials", "1", "--heartbeat", "1")
     with started(toy, *command, environment=variables(toy, 3)) as worker:
@@ -179,6 +181,7 @@ def test_a_trial_whose_worker_is_told_to_stop_or_killed_is_run_again_with_its_va
     assert len({row[KNOB] for row in rows}) == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Path) -> None:
     write_space(toy, prune=False, knobs={"train.dropout": {"low": 0.6, "high": 0.9}})
     said = sweep(toy, "--trials", "9", code=1)
@@ -188,6 +191,7 @@ def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Path) -> None:
     assert "too much for a toy" in table(toy)[0]["problem"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_trials_that_cannot_be_compared_are_not(swept: tuple[Path, str]) -> None:
     toy, _ = swept
@@ -224,6 +228,7 @@ def test_a_storage_that_cannot_be_opened_is_one_line_without_its_password(url: s
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_two_workers_teach_real_students(clone: Path, first_run: str) -> None:
     """On the small file; the test split stays untouched: `evaluate` does not run."""
     scored = (clone / "metrics/evaluate.json").read_bytes()

@@ -46,6 +46,7 @@ def check_outputs(notebook: NotebookNode, root: Path) -> None:
     assert f"{accepted['accepted']:.1%} of the queries, {accepted['accepted_accuracy']:.1%} of them right" in text
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_users_own_data_and_shows_none_of_their_texts(clone: Path, first_run: Run, tmp_path: Path) -> None:
     sh(clone, "python", "-m", "pipeline.tour", "--output", str(tmp_path / "tour.ipynb"))
     notebook = read(tmp_path / "tour.ipynb")

@@ -63,6 +63,7 @@ EPOCHS = [{"_step": 1, "loss": 2.5, "validation_accuracy": 0.25}, {"_step": 2, "
 KEY = "a" * 40
 
 
+@pytest.mark.slow
 def test_a_run_offline_is_read_back_and_syncs_and_the_curves_are_the_same_bytes_without_it(tmp_path: Path) -> None:
     both, one = tmp_path / "both", tmp_path / "one"
     told = track(both, "dvclive", "wandb", WANDB_MODE="offline")
@@ -94,6 +95,7 @@ def test_a_run_online_tells_every_epoch_under_the_experiments_name(tmp_path: Pat
         assert standin.operations["UpsertBucket"][0]["displayName"] == "noisy-pups"
 
 
+@pytest.mark.slow
 def test_a_missing_package_or_login_is_one_line(tmp_path: Path) -> None:
     absent = "import sys\nsys.modules['wandb'] = None\n" + SCRIPT
     assert "error: train.report_to: wandb: not installed: `pip install wandb`" in track(tmp_path, "dvclive", "wandb", code=1, script=absent)
@@ -117,6 +119,7 @@ def test_only_known_trackers_can_be_named_and_the_curves_cannot_be_left_out(valu
         TrainParams.model_validate(PARAMS | {"report_to": value})
 
 
+@pytest.mark.slow
 def test_the_student_is_the_same_bytes_whoever_is_told_and_dvc_sees_no_file_of_wandb(clone: Path, first_run: str) -> None:
     before = {path: path.read_bytes() for folder in ("models/tinybert", "plots/train") for path in (clone / folder).iterdir()}
     output = small_run(clone, "train.report_to=[dvclive,wandb]", variables={"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false"})

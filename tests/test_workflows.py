@@ -195,6 +195,7 @@ def write_artifact(folder: Path, number: str = "5", report: str = f"{MARKER}\n\n
 # Whole runs: a pull request from a fork that changes train.learning_rate, then brings its results, then breaks train
 
 
+@pytest.mark.slow
 def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: Path, tmp_path: Path) -> None:
     office.set_learning_rate(0.0012)  # as no other test does: the run cache would know it
     sha = office.push("warmer", "a higher learning rate")
@@ -220,6 +221,7 @@ def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: 
     assert "`git apply results.patch`" in comment["body"]
 
 
+@pytest.mark.slow
 def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Office, clone: Path, tmp_path: Path) -> None:
     [before] = [comment["id"] for comment in office.hub.comments[5]]
     sh(office.desk, "git", "apply", str(office.scratch / "artifact1/results.patch"))
@@ -240,6 +242,7 @@ def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Offi
     assert "results.patch" not in comment["body"]
 
 
+@pytest.mark.slow
 def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clone: Path, tmp_path: Path) -> None:
     office.set_learning_rate(-1.0)
     sha = office.push("warmer", "a learning rate that is none")
@@ -256,6 +259,7 @@ def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clon
     assert "The pipeline failed" in run.summary
 
 
+@pytest.mark.slow
 def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(office: Office) -> None:
     walker = office.scratch / "walker"
     sh(Path(), "git", "clone", "--quiet", "--branch", "main", str(office.origin), str(walker))

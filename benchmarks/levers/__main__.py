@@ -1,6 +1,7 @@
-"""What each piece of the recipe is worth: every recipe by three-fold cross-validation inside BANKING77's training rows.
+"""What each piece of the recipe is worth, inside BANKING77's training rows: by three-fold cross-validation, or in a third of its time.
 
 Run     python -m benchmarks.levers --data build/banking77 [--device cuda --workers 12] [RECIPE ...]
+        python -m benchmarks.levers --data build/banking77 --thirds [RECIPE ...]         learn from one fold, be judged by two
         python -m benchmarks.levers --data build/banking77 --final RECIPE --seeds 5      the official test split, once a seed
         python -m benchmarks.levers --data build/banking77 --shots                       5 and 10 queries an intent, likewise
         python -m benchmarks.levers --data build/banking77 --suspects base_encoder       suspect labels left out, or given another
@@ -8,8 +9,8 @@ Run     python -m benchmarks.levers --data build/banking77 [--device cuda --work
 ``--data`` is a checkout in which `featurize` ran on BANKING77 with all training rows in train; `make banking77` leaves one. Each fold has
 its own teachers, copies and seed, so a recipe is trained three times and judged on each of the 10,003 training rows once; the test split is
 not touched. Finished tasks are kept under ``--work``: a killed run goes on, and further recipes join those that are there. Writes
-metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON. A section of that file (folds, suspects, final,
-shots) of which nothing is under ``--work`` stays as it was, so that nobody scores the test split again to see it.
+metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON. A section of that file (folds, thirds, suspects,
+final, shots) of which nothing is under ``--work`` stays as it was, so that nobody scores the test split again to see it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks.levers import report
+from benchmarks.levers.folds import STUDIES
 from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, plan_suspects, run
 from benchmarks.levers.teachers import ACTS
@@ -69,6 +71,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the networks learn (cpu)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes side by side; on a CPU one, lest they fight (1)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of each (1)")
+    parser.add_argument("--thirds", action="store_true", help="recipes learn from a third of the rows and are judged by the others")
     parser.add_argument(
         "--final", choices=list(RECIPES), help="train this one on all training rows and score it on the official test split"
     )
@@ -97,8 +100,8 @@ def main() -> None:
     tasks = plan_shots() if args.shots else []
     tasks += plan_final(args.final, args.seeds) if args.final else []
     tasks += plan_suspects(args.suspects) if args.suspects else []
-    recipes = args.recipes or ([] if tasks else list(RECIPES))
-    tasks += plan_recipes(recipes) if recipes else []
+    recipes = args.recipes or ([] if tasks and not args.thirds else list(RECIPES))
+    tasks += plan_recipes(recipes, STUDIES["thirds" if args.thirds else "folds"]) if recipes else []
     carry_out(list({task.name: task for task in tasks}.values()), work, args.workers)
     before = artifacts.read_json(args.output) if args.output.exists() else {}
     told = before | {section: figures for section, figures in report.gather(work).items() if figures}

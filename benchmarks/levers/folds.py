@@ -15,6 +15,10 @@ from pipeline.augment import augment
 from pipeline.features import Queries, read_labels, read_split
 
 FOLDS, INNER, SEED = 3, 3, 42
+STUDIES = {  # the parts by which recipes are compared; both deal out the same rows
+    "folds": [f"fold{number}" for number in range(FOLDS)],
+    "thirds": [f"third{number}" for number in range(FOLDS)],
+}
 COPIES, MORE_COPIES = 12, 4  # of a training query; of a text without a label
 SAMPLE = Path("data/sample/queries.csv")
 
@@ -24,7 +28,8 @@ class Fold:
     """A part of the rows.
 
     Attributes:
-        name: ``fold0``.., ``full`` (all training rows, judged by the official test) or ``shots5_0``.. (so many an intent, likewise).
+        name: ``fold0``.. (judged by a third of the rows, learns from the others), ``third0``.. (learns from a third, judged by the
+            others), ``full`` (all training rows, judged by the official test) or ``shots5_0``.. (so many an intent, likewise).
         train: what is learnt from.
         copies: `COPIES` variants of each; copy ``c`` of row ``i`` stands at ``c * len(train) + i``.
         more: our own sample without its labels, then `MORE_COPIES` variants of each.
@@ -56,9 +61,10 @@ def read_fold(data: Path, name: str) -> Fold:
     rows, labels_N = read_split(features, "train")
     tokenizer = Tokenizer.from_file(str(features / artifacts.TOKENIZER / "tokenizer.json"))
     number, parts_N = 0, deal(labels_N, FOLDS, SEED)
-    if name.startswith("fold"):
-        number = int(name.removeprefix("fold"))
-        train, held = take(rows, np.flatnonzero(parts_N != number)), take(rows, np.flatnonzero(parts_N == number))
+    if name.startswith(("fold", "third")):
+        number = int(name[-1])
+        one, others = take(rows, np.flatnonzero(parts_N == number)), take(rows, np.flatnonzero(parts_N != number))
+        train, held = (others, one) if name.startswith("fold") else (one, others)
     else:
         held = read_split(features, "test")[0]
         train = rows

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from scipy.special import softmax
 
-from benchmarks.levers.folds import FOLDS, MORE_COPIES, SAMPLE, Fold, read_fold
+from benchmarks.levers.folds import MORE_COPIES, SAMPLE, STUDIES, Fold, read_fold
 from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.tasks import DRAWS, SHOTS, Work
 from benchmarks.levers.teachers import ACTS
@@ -32,9 +32,10 @@ def brief(result: dict[str, Any]) -> str:
 def gather(work: Work) -> dict[str, Any]:
     """The figures by section, fractions and nats; a section is empty where nothing is done. A recipe counts when all folds have it."""
     results = work.results()
-    folds = [read_fold(work.data, f"fold{number}") for number in range(FOLDS)]
+    folds, thirds = ([read_fold(work.data, name) for name in STUDIES[study]] for study in ("folds", "thirds"))
     sections = {
         "folds": (_folds(work, results, folds), ("fold",)),
+        "thirds": (_folds(work, results, thirds), ("third",)),
         "suspects": (_suspects(results, folds), ("fold",)),
         "final": (_final(work, results), ("full",)),
         "shots": (_shots(results), ("shots",)),
@@ -52,8 +53,8 @@ def over(values: list[float]) -> dict[str, Any]:
 
 
 def against(folds: list[Fold], before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
-    """The change of accuracy on all rows together, its 95 % interval and McNemar's p."""
-    names = [name for fold in folds for name in fold.held.names]
+    """The change of accuracy on all judgements together, its 95 % interval and McNemar's p."""
+    names = [f"{fold.name} {name}" for fold in folds for name in fold.held.names]
     labels = [str(label) for fold in folds for label in _labels(fold)]
     old, new = ([str(p) for result in results for p in result["predicted"]] for results in (before, after))
     told = compare(pair(names, labels, old, new), SIGNIFICANCE)["accuracy"]
@@ -74,7 +75,8 @@ def _complete(results: dict[str, Any], folds: list[Fold], kind: str, what: str) 
 
 def _folds(work: Work, results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
     recipes = _recipes(work, results, folds)
-    return {"rows": sum(len(fold.held) for fold in folds), "teachers": _teachers(results, folds), "recipes": recipes} if recipes else {}
+    judgements = sum(len(fold.held) for fold in folds)
+    return {"judgements": judgements, "teachers": _teachers(results, folds), "recipes": recipes} if recipes else {}
 
 
 def _scores(results: dict[str, Any], folds: list[Fold]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import transformers
 
-from benchmarks.levers.folds import FOLDS, INNER, SEED, read_fold
+from benchmarks.levers.folds import INNER, SEED, STUDIES, read_fold
 from benchmarks.levers.recipes import RECIPES, Recipe
 from benchmarks.levers.students import study_student
 from benchmarks.levers.teachers import ACTS, DOUBTERS, PRODUCT, PRODUCTS, WIDER, Study, act_on_suspects, score_teachers, teach, teach_unseen
@@ -19,7 +19,6 @@ from pipeline.runtime import fix_runtime, machine_class
 from pipeline.teach import TeachParams
 
 SHOTS, DRAWS = (5, 10), 3
-FOLD_NAMES = [f"fold{number}" for number in range(FOLDS)]
 MOST_PASSES = 10
 
 
@@ -115,24 +114,23 @@ def unseen(fold: str, members: tuple[str, ...] = PRODUCT) -> list[Task]:
     return [Task(fold, "unseen", member, part) for member in members for part in range(INNER)]
 
 
-def plan_recipes(recipes: list[str]) -> list[Task]:
+def plan_recipes(recipes: list[str], folds: list[str]) -> list[Task]:
     """Students in the order of the recipes, and the teachers that they need, for every fold."""
     kinds = {RECIPES[name].teacher for name in recipes}
     members = WIDER if "wider" in kinds else PRODUCT
-    fitted = [task for fold in FOLD_NAMES for task in teachers(fold, members)]
-    doubting = [task for fold in FOLD_NAMES for task in unseen(fold)] if "unseen" in kinds else []
-    students = [student(fold, name, SEED + number) for name in recipes for number, fold in enumerate(FOLD_NAMES)]
-    return [*fitted, *doubting, *scores(FOLD_NAMES, members), *students]
+    fitted = [task for fold in folds for task in teachers(fold, members)]
+    doubting = [task for fold in folds for task in unseen(fold)] if "unseen" in kinds else []
+    students = [student(fold, name, SEED + number) for name in recipes for number, fold in enumerate(folds)]
+    return [*fitted, *doubting, *scores(folds, members), *students]
 
 
 def plan_suspects(member: str) -> list[Task]:
     """What it is worth to a member to act on the labels that others doubt, for every fold."""
-    fitted = [task for fold in FOLD_NAMES for task in teachers(fold, (member,))]
-    doubting = {fold: unseen(fold, DOUBTERS) for fold in FOLD_NAMES}
-    acts = [
-        Task(fold, "act", f"{member}-{act}", 0, tuple(task.name for task in doubting[fold])) for act in ACTS[member] for fold in FOLD_NAMES
-    ]
-    return [*fitted, *scores(FOLD_NAMES, (member,)), *(task for fold in FOLD_NAMES for task in doubting[fold]), *acts]
+    folds = STUDIES["folds"]
+    fitted = [task for fold in folds for task in teachers(fold, (member,))]
+    doubting = {fold: unseen(fold, DOUBTERS) for fold in folds}
+    acts = [Task(fold, "act", f"{member}-{act}", 0, tuple(task.name for task in doubting[fold])) for act in ACTS[member] for fold in folds]
+    return [*fitted, *scores(folds, (member,)), *(task for fold in folds for task in doubting[fold]), *acts]
 
 
 def plan_final(recipe: str, seeds: int) -> list[Task]:

@@ -34,6 +34,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "fetched": fetched,
     "inference": inference,
     "levers": partial(levers, "folds"),
+    "levers_by_thirds": partial(levers, "thirds"),
     "out_of_scope": out_of_scope,
     "params": params,
     "reference": reference,

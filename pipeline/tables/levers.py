@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,13 @@ ACTS = {
 }
 
 
-def recipes_table(told: dict[str, Any]) -> str:
-    """The recipes that were compared, best first, and the teachers' product on the same rows."""
+def recipes_table(judged: str, told: dict[str, Any]) -> str:
+    """The recipes that were compared, best first, and the teachers' product on the same rows.
+
+    Args:
+        judged: by whom a row is judged.
+        told: a section of the study.
+    """
     header = ["recipe", "accuracy, %", "change, points", "McNemar's p", "divergence, nats", "agrees with the teachers, %"]
     first = next(iter(told["recipes"]))
     rows = sorted(told["recipes"].items(), key=lambda item: -item[1]["accuracy"]["mean"])
@@ -37,8 +43,8 @@ def recipes_table(told: dict[str, Any]) -> str:
     text += f"\nTheir teachers' product on the same rows: {mean(told['teachers']['product'])}"
     if "wider" in told["teachers"]:
         text += f"; with two more fine-tuned encoders in it: {mean(told['teachers']['wider'])}"
-    rows_judged = f"{told['rows']:,} rows judged, three folds, one seed a fold"
-    return text + f".\n\n{rows_judged}; change against the first recipe without one; {_machines(told)}.\n"
+    judgements = f"{told['judgements']:,} judgements, each row by {judged}; three parts, one seed a part"
+    return text + f".\n\n{judgements}; change against the recipe without one; {_machines(told)}.\n"
 
 
 def suspects_table(told: dict[str, Any]) -> str:
@@ -107,7 +113,11 @@ def _row(row: dict[str, Any], is_first: bool) -> list[str]:
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {  # of a section of the file: what fills it, and its table
-    "folds": ("python -m benchmarks.levers", recipes_table),
+    "folds": ("python -m benchmarks.levers --data build/banking77", partial(recipes_table, "the student that did not learn from it")),
+    "thirds": (
+        "python -m benchmarks.levers --data build/banking77 --thirds",
+        partial(recipes_table, "the two students that did not learn from it, taken as independent"),
+    ),
     "suspects": ("python -m benchmarks.levers --data build/banking77 --suspects base_encoder", suspects_table),
     "shots": ("python -m benchmarks.levers --data build/banking77 --shots", shots_table),
     "final": ("python -m benchmarks.levers --final long", final_table),
