@@ -11,12 +11,14 @@ encoder     the base encoder, a mean over its last states and a linear head, on 
 linear      TF-IDF of words and LinearSVC
 
 With --full each is also trained to its end in a process of its own, the distilled one by its stages, teachers included: seconds, accuracy
-on the validation split (the test split is not touched) and peak memory. Ends with one line of JSON.
+on the validation split (the test split is not touched) and peak memory. So is, where SetFit is installed, the base encoder as SetFit
+fine-tunes it; its queries a second are the texts of its pairs, over that whole training. Ends with one line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import sys
 import tempfile
@@ -60,10 +62,12 @@ TEACHER, ENCODER = Path("models/teacher"), Path("data/raw/encoder")
 PADDED = 128  # word pieces, what examples pad to
 ORDINARY_EPOCHS = 10
 QUERIES = 256  # in the timed epoch; with the copies, `1 + copies_per_epoch` times as many
+SETFIT = "setfit"
 ROWS = {
     "distilled": "TinyBERT, distilled",
     "ordinary": "TinyBERT, labels, padded to 128, fp32",
     "encoder": "MiniLM-L6, labels",
+    SETFIT: "MiniLM-L6, labels, SetFit",
     "linear": "TF-IDF + LinearSVC",
 }
 
@@ -174,19 +178,27 @@ def fit_machine(texts: list[str], labels: np.ndarray) -> Pipeline:
     return machine.fit(texts, labels)
 
 
-def train_fully(contender: str, params: TrainParams) -> float:
-    """Trains one of the ordinary contenders to its end; returns its accuracy on validation."""
+def train_fully(contender: str, params: TrainParams) -> dict[str, float]:
+    """Trains one of the ordinary contenders to its end; returns its accuracy on validation, and SetFit's queries/s."""
     queries, labels = read_split(FEATURES, "train")
     validation, truth = read_split(FEATURES, "validation")
-    if contender == "linear":
-        return float((fit_machine(queries.texts, labels).predict(validation.texts) == truth).mean())
-    lesson = (ordinary if contender == "ordinary" else encoder)(params, None)
-    lesson.run(lesson.plan.epochs, lambda epoch, mean: None)
-    return accuracy(truth, run_batches(lesson.model, validation.ids, "fp32").argmax(axis=1))
+    rate = {}
+    if contender == SETFIT:
+        from benchmarks import contrastive  # noqa: PLC0415 (needs what is in no lock)
+
+        model, rate["queries_per_second"] = contrastive.train(ENCODER, queries.texts, labels, params.seed)
+        predicted = np.asarray(model.predict(validation.texts))
+    elif contender == "linear":
+        predicted = fit_machine(queries.texts, labels).predict(validation.texts)
+    else:
+        lesson = (ordinary if contender == "ordinary" else encoder)(params, None)
+        lesson.run(lesson.plan.epochs, lambda epoch, mean: None)
+        predicted = run_batches(lesson.model, validation.ids, "fp32").argmax(axis=1)
+    return {"validation_accuracy": accuracy(truth, predicted), **rate}
 
 
 def in_full(contender: str) -> dict[str, float]:
-    """Trains a contender to its end in processes of its own: seconds, accuracy on validation, peak memory in MiB."""
+    """Trains a contender to its end in processes of its own: seconds, accuracy on validation, peak memory in MiB, SetFit's queries/s."""
     with tempfile.TemporaryDirectory(dir="build") as scratch:
         commands = [[sys.executable, "-m", "benchmarks.training", "--contender", contender, "--result", f"{scratch}/result.json"]]
         if contender == "distilled":
@@ -198,7 +210,8 @@ def in_full(contender: str) -> dict[str, float]:
                 raise UserError(f"{' '.join(command)}: failed: run `dvc repro` first")
             seconds, peak_mib = seconds + done.seconds, max(peak_mib, done.peak_mib)
         told = artifacts.read_json(Path(scratch) / "result.json")
-        return {"seconds": round(seconds, 1), "validation_accuracy": told["validation_accuracy"], "peak_rss_mib": int(peak_mib)}
+        kept = {key: told[key] for key in ("validation_accuracy", "queries_per_second") if key in told}
+        return {"seconds": round(seconds, 1), "peak_rss_mib": int(peak_mib), **kept}
 
 
 def stage_command(stage: str, scratch: str) -> list[str]:
@@ -234,7 +247,7 @@ def main() -> None:
     args = parser.parse_args()
     params = prepare()
     if args.contender:
-        artifacts.write_json(args.result, {"validation_accuracy": train_fully(args.contender, params)})
+        artifacts.write_json(args.result, train_fully(args.contender, params))
         return
     runs = {name: lesson(params).rate for name, lesson in (("distilled", distilled), ("ordinary", ordinary), ("encoder", encoder))}
     runs["linear"] = linear()
@@ -243,12 +256,15 @@ def main() -> None:
         for name, run in runs.items():
             rates[name].append(round(run(), 1))
             print(f"repetition {repetition + 1}: {name}: {rates[name][-1]:.1f} queries/s", file=sys.stderr, flush=True)
-    full = {name: in_full(name) for name in ROWS} if args.full else {}
+    contenders = [name for name in ROWS if name != SETFIT or (args.full and importlib.util.find_spec(SETFIT))]
+    full = {name: in_full(name) for name in contenders} if args.full else {}
+    if SETFIT in full:
+        rates[SETFIT] = [round(full[SETFIT].pop("queries_per_second"), 1)]
     ratios = [round(ours / theirs, 2) for ours, theirs in zip(rates["distilled"], rates["ordinary"], strict=True)]
     result = {
         "training_queries_per_second": statistics.median(rates["distilled"]),
         "speedup_vs_padded_trainer": ratios,
-        "contenders": {name: {"title": title, "queries_per_second": rates[name], "full": full.get(name)} for name, title in ROWS.items()},
+        "contenders": {name: {"title": ROWS[name], "queries_per_second": rates[name], "full": full.get(name)} for name in contenders},
         "repetitions": args.repetitions,
         "machine": machine_class(params.threads, params.precision, params.device),
     }

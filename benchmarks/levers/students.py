@@ -22,7 +22,6 @@ from benchmarks.levers.teachers import WIDER, Study, product, scored
 from pipeline import artifacts
 from pipeline.batching import LengthBuckets
 from pipeline.distill import guide
-from pipeline.features import Queries
 from pipeline.inference import run_batches
 from pipeline.pooled import load_encoder
 from pipeline.recipe import TrainParams, schedule
@@ -58,17 +57,18 @@ def study_student(study: Study, fold: Fold, name: str, params: TrainParams, seed
 
 def gather(study: Study, fold: Fold, recipe: Recipe, params: TrainParams) -> tuple[Examples, LengthBuckets]:
     """The texts with their targets, and which of them an epoch has: every query, and some of its copies drawn anew."""
-    kinds = ["train", "copies", *(["more"] if recipe.more else [])]
-    texts: list[Queries] = [getattr(fold, kind) for kind in kinds]
-    ids = [tokens for part in texts for tokens in part.ids]
-    targets = fold.train.labels if recipe.teacher == "labels" else np.concatenate([opinion(study, fold, kind, recipe) for kind in kinds])
+    train, drawn = len(fold.train), params.copies_per_epoch
+    sizes = {"train": train, "copies": train * recipe.copies if drawn else 0, "more": len(fold.more) if recipe.more else 0}
+    ours = sizes["more"] // (1 + MORE_COPIES)
+    ids = [tokens for kind, size in sizes.items() for tokens in getattr(fold, kind).ids[:size]]
+    opinions = [opinion(study, fold, kind, recipe)[:size] for kind, size in sizes.items() if size and recipe.teacher != "labels"]
+    targets = np.concatenate(opinions) if opinions else fold.train.labels
     assert targets is not None
-    train, drawn, ours = len(fold.train), params.copies_per_epoch, len(fold.more) // (1 + MORE_COPIES) if recipe.more else 0
 
     def rows_of_epoch(rng: np.random.Generator) -> np.ndarray:
         copies = rng.permuted(np.tile(np.arange(recipe.copies), (train, 1)), axis=1)[:, :drawn]
-        first = train + len(fold.copies)
-        variants = first + rng.integers(len(fold.more), size=drawn * ours)
+        first = train + sizes["copies"]
+        variants = first + rng.integers(sizes["more"], size=drawn * ours)
         return np.concatenate(
             [np.arange(train), (train * (1 + copies) + np.arange(train)[:, None]).ravel(), first + np.arange(ours), variants]
         )
