@@ -94,6 +94,7 @@ h2 {{ margin-top: 2.5rem }}
 table {{ border-collapse: collapse; margin: 1rem 0 }}
 th, td {{ padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #e2e8f0; text-align: left; vertical-align: top; overflow-wrap: anywhere }}
 td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal }}
+@media (max-width: 40rem) {{ td:not(.number) {{ min-width: 6rem }} td.number {{ white-space: normal }} }}
 .none {{ color: #4a5568 }}
 table.rows {{ width: 100%; font-size: .9rem; table-layout: fixed }}
 table.rows th:nth-child(-n+2) {{ width: 20% }}
