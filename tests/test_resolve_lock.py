@@ -72,6 +72,7 @@ def test_a_merge_ends_with_the_run_of_the_merged_params_that_verify_confirms(toy
     assert "verified: all 6 outputs are bit-identical" in ours(toy, "verify")
 
 
+@pytest.mark.slow
 def test_what_the_run_cache_has_is_not_run_again(toy: Path) -> None:
     branch_off(toy, "both")
     configure(toy, "train.scale", 3)
@@ -85,6 +86,7 @@ def test_what_the_run_cache_has_is_not_run_again(toy: Path) -> None:
     commit_and_check(toy)
 
 
+@pytest.mark.slow
 def test_stages_come_from_the_branch_that_changed_them_and_a_rebase_is_as_good_as_a_merge(toy: Path) -> None:
     branch_off(toy, "files")
     configure(toy, "prepare.files", 5)
@@ -97,6 +99,7 @@ def test_stages_come_from_the_branch_that_changed_them_and_a_rebase_is_as_good_a
     assert clean(toy)
 
 
+@pytest.mark.slow
 def test_a_stage_that_ran_on_neither_branch_as_merged_runs_though_its_outputs_do_not_conflict(toy: Path) -> None:
     branch_off(toy, "code")
     replace(toy / "stages/train.py", "files = ", "# the same result by other code\nfiles = ")
@@ -108,6 +111,7 @@ def test_a_stage_that_ran_on_neither_branch_as_merged_runs_though_its_outputs_do
     commit_and_check(toy)
 
 
+@pytest.mark.slow
 def test_files_written_by_hand_come_first(toy: Path) -> None:
     for branch, words in (("one", "a word"), ("two", "another word")):
         branch_off(toy, branch)
@@ -126,6 +130,7 @@ def test_files_written_by_hand_come_first(toy: Path) -> None:
     commit_and_check(toy)
 
 
+@pytest.mark.slow
 def test_params_edited_by_hand_are_not_overwritten(toy: Path) -> None:
     branch_off(toy, "edited")
     replace(toy / "params.yaml", "bias: 0", "bias: 7")

@@ -128,6 +128,7 @@ def opened(address: str) -> Iterator[Page]:
     assert elsewhere == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_in_a_browser_nothing_comes_from_elsewhere_and_nothing_stands_out_at_the_side(site: Path, address: str) -> None:
     with opened(address) as page:
