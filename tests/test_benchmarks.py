@@ -16,6 +16,7 @@ import pytest
 from clones import Run, environment, sh
 from small_models import LABELS, texts
 
+from benchmarks.processes import run_measured
 from benchmarks.training_step import PYTHON, REST, shares_of
 
 
@@ -119,10 +120,10 @@ def test_operators_are_sorted_into_parts_and_the_rest_is_python() -> None:
 
 
 def test_what_a_command_took_is_told_with_its_exit_code() -> None:
-    """Told by a process of its own: a new process's peak begins with the memory of the one that starts it, and pytest's is large."""
-    takes = "import sys, time; x = b'x' * (100 << 20); time.sleep(0.2); sys.exit(3)"
-    tells = f"import sys; from benchmarks.processes import run_measured; print(*run_measured([sys.executable, '-c', {takes!r}], 2))"
-    code, seconds, peak_mib = map(float, sh(Path(), "python", "-c", tells).split())
-    assert code == 3
-    assert 0.2 < seconds < 60
-    assert 100 < peak_mib < 200
+    ours = b"x" * (300 << 20)  # no part of what the command takes
+    done = run_measured(
+        [sys.executable, "-c", "import sys, time; x = b'x' * (100 << 20); time.sleep(0.2); sys.exit(3)"], subprocess.DEVNULL
+    )
+    assert done.code == 3
+    assert 0.2 < done.seconds < 60
+    assert 100 < done.peak_mib < 200 < len(ours) >> 20

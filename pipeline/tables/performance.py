@@ -41,7 +41,15 @@ def training_table(result: dict[str, Any]) -> str:
     rows = []
     for row in result["contenders"].values():
         whole = row["full"]
-        cells = [f"{whole['seconds']:,.0f}", f"{100 * whole['validation_accuracy']:.1f}", f"{whole['peak_rss_mib']:,}"] if whole else []
+        cells = (
+            [
+                f"{whole['seconds']:,.0f}",
+                f"{100 * whole['validation_accuracy']:.1f}",
+                f"{whole['peak_rss_mib']:,}" if "peak_rss_mib" in whole else "not measured",
+            ]
+            if whole
+            else []
+        )
         rows.append([row["title"], spread(row["queries_per_second"]), *cells])
     return (
         table(header, rows) + f"\nA query is learnt {spread(result['speedup_vs_padded_trainer'], 1)} times faster than the ordinary way.\n"
