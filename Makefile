@@ -7,9 +7,6 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
-# glibc keeps the memory of a training step for the next one instead of giving it back and asking anew: some 6 % of a step, the same bits.
-export MALLOC_MMAP_THRESHOLD_ := 33554432
-export MALLOC_TRIM_THRESHOLD_ := 1073741824
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
@@ -20,14 +17,13 @@ help: ## list the commands
 
 install: $(INSTALLED) ## make .venv from the lock file (hashes checked)
 
-# torch first and by itself: its CPU and GPU wheels carry different hashes under one version, so the lock leaves it out.
-# --no-compile: Python compiles the few modules that are used when they are; compiling all of them takes nearly half of the installation.
+# torch first and by itself: its CPU and GPU wheels carry different hashes under one version, so the lock leaves it out
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	pip install --quiet --no-compile $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	pip install --quiet --no-compile --no-deps --require-hashes --requirement requirements.lock
+	pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	pip check
 	touch $@
 
