@@ -1,10 +1,10 @@
 """How bulk scoring scales: rows a second and memory, by rows and workers.
 
-Run     python -m benchmarks.batch [--quick] [--rows 100000 1000000] [--workers 1 2] [--ray] [--record]
+Run     python -m benchmarks.batch [--quick] [--rows 100000 1000000] [--repetitions 3 1] [--workers 1 2] [--ray] [--record]
 
 The rows are the queries of the test split over and over, in a Parquet file. A run is the whole command, start and joining included, and
-must end with every row once; the runs take turns. A figure is the median over repetitions; beside it the lowest and the highest. Memory is
-the most that the largest process of a run had. Prints a table, then one line of JSON.
+must end with every row once; the runs of a size take turns. A figure is the median over a size's repetitions; beside it the lowest and the
+highest. Memory is the most that the largest process of a run had. Prints a table, then one line of JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,6 +26,7 @@ from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
 from pipeline.runtime import machine_class
+from pipeline.serving.classifier import Classifier
 from pipeline.tables.performance import BULK, bulk_table
 
 ROWS_A_TABLE = 10_000
@@ -66,29 +66,43 @@ def main() -> None:
     parser.add_argument("--ray", action="store_true", help="on Ray")
     parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
     parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
-    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--repetitions", type=int, nargs="+", default=[3, 1], help="of each size")
     parser.add_argument("--quick", action="store_true", help="one repetition over 1,000 and 2,000 rows: does it run?")
     add_record(parser, BULK)
     args = parser.parse_args()
-    sizes, repetitions = ([1_000, 2_000], 1) if args.quick else (args.rows, args.repetitions)
+    if len(args.repetitions) != len(args.rows):
+        raise UserError(f"--repetitions {args.repetitions}: {len(args.rows)} sizes need as many")
+    sizes, repetitions = ([1_000, 2_000], [1, 1]) if args.quick else (args.rows, args.repetitions)
     texts = read_texts(args.data, "test")
-    cases = [(rows, workers) for rows in sizes for workers in args.workers]
-    rate_RK, peak_RK = np.empty((repetitions, len(cases))), np.empty((repetitions, len(cases)))
+    runs = []
     with tempfile.TemporaryDirectory() as scratch:
-        for rows in sizes:
-            write_tables(archive(texts, rows), Path(scratch) / f"{rows}.parquet", ".parquet")
-        for repetition in range(repetitions):
-            for k, (rows, workers) in enumerate(cases):
-                target = Path(scratch) / f"out/{repetition}-{k}.parquet"
-                seconds, peak_RK[repetition, k] = run(Path(scratch) / f"{rows}.parquet", target, args.model, workers, args.ray)
-                rate_RK[repetition, k] = rows / seconds
+        source, target = Path(scratch) / "in.parquet", Path(scratch) / "out.parquet"
+        for rows, times in zip(sizes, repetitions, strict=True):
+            write_tables(archive(texts, rows), source, ".parquet")
+            found: dict[int, list[tuple[float, float]]] = {workers: [] for workers in args.workers}
+            for workers in args.workers * times:
+                found[workers].append(run(source, target, args.model, workers, args.ray))
                 target.unlink()
-    runs = [
-        {"rows": rows, "workers": workers, "rows_per_second": rate_RK[:, k].round(1).tolist(), "mib": peak_RK[:, k].round().tolist()}
-        for k, (rows, workers) in enumerate(cases)
-    ]
-    machine = machine_class(threads=1, precision="fp32")
-    tell({"ray": args.ray, "runs": runs, "repetitions": repetitions, "machine": machine}, bulk_table, args.record)
+            runs += [
+                {
+                    "rows": rows,
+                    "workers": workers,
+                    "rows_per_second": [round(rows / seconds, 1) for seconds, _ in each],
+                    "mib": [round(peak) for _, peak in each],
+                }
+                for workers, each in found.items()
+            ]
+    tell(
+        {
+            "ray": args.ray,
+            "graph": Classifier.load(args.model).graph,
+            "runs": runs,
+            "repetitions": repetitions,
+            "machine": machine_class(threads=1, precision="fp32"),
+        },
+        bulk_table,
+        args.record,
+    )
 
 
 if __name__ == "__main__":

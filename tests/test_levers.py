@@ -16,6 +16,7 @@ from small_models import LABELS, make_tokenizer, texts, write_split
 from transformers import BertConfig, BertModel
 
 from benchmarks.levers.folds import FOLDS, deal
+from benchmarks.levers.report import join
 from pipeline.tables.levers import TABLES
 
 ROWS, TEST_ROWS = 96, 12
@@ -53,7 +54,11 @@ def study(checkout: Path, *options: str, code: int = 0) -> tuple[str, dict[str, 
         code=code,
         variables={"PYTHONPATH": str(Path.cwd())},
     )
-    return printed, json.loads((checkout / "levers.json").read_text()) if code == 0 else {}
+    if code:
+        return printed, {}
+    told = json.loads((checkout / "levers.json").read_text())
+    assert {len(studies) for studies in told.values()} == {1}  # all of this machine
+    return printed, {section: studies[0] for section, studies in told.items()}
 
 
 @pytest.mark.slow
@@ -96,6 +101,12 @@ def test_the_test_split_is_scored_once_a_seed_beside_the_teachers(checkout: Path
     assert {"bag_of_words", "base_encoder", "finetuned0", "product", "wider"} <= told["final"]["teachers"].keys()
     assert len(student["against_teachers"]["product"]) == 2
     assert all(0 <= student[part]["mean"] <= 1 for part in ("accuracy", "macro_f1", "without_twins", "sample"))
+
+
+def test_studies_of_other_machines_stay() -> None:
+    one, other = ({"machines": [{"cpu": name}], "judgements": 1} for name in ("one", "other"))
+    told = join({"folds": [one, other], "shots": [one]}, {"folds": one | {"judgements": 2}, "shots": {}, "thirds": one})
+    assert told == {"folds": [other, one | {"judgements": 2}], "shots": [one], "thirds": [one]}
 
 
 def test_a_recipe_that_does_not_exist_is_one_line(checkout: Path) -> None:

@@ -10,7 +10,8 @@ Run     python -m benchmarks.levers --data build/banking77 [--device cuda --work
 its own teachers, copies and seed, so a recipe is trained three times and judged on each of the 10,003 training rows once; the test split is
 not touched. Finished tasks are kept under ``--work``: a killed run goes on, and further recipes join those that are there. Writes
 metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON. A section of that file (folds, thirds, suspects,
-final, shots) of which nothing is under ``--work`` stays as it was, so that nobody scores the test split again to see it.
+final, shots) has a study for each kind of machine. A study stays as it was when nothing of it is under ``--work`` or another kind of machine
+made that, so that nobody scores the test split again to see it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import read_params
 from pipeline.recipe import TrainParams
 from pipeline.runtime import resolve_precision
-from pipeline.tables.levers import TABLES
+from pipeline.tables.levers import TABLES, section_tables
 from pipeline.teach import TeachParams
 
 
@@ -103,12 +104,11 @@ def main() -> None:
     recipes = args.recipes or ([] if tasks and not args.thirds else list(RECIPES))
     tasks += plan_recipes(recipes, STUDIES["thirds" if args.thirds else "folds"]) if recipes else []
     carry_out(list({task.name: task for task in tasks}.values()), work, args.workers)
-    before = artifacts.read_json(args.output) if args.output.exists() else {}
-    told = before | {section: figures for section, figures in report.gather(work).items() if figures}
+    told = report.join(artifacts.read_json(args.output) if args.output.exists() else {}, report.gather(work))
     artifacts.write_json(args.output, told)
-    for section, (_, make) in TABLES.items():
+    for section in TABLES:
         if section in told:
-            print(make(told[section]))
+            print(section_tables(section, told[section]))
     print(json.dumps(told))
 
 

@@ -51,6 +51,15 @@ def gather(work: Work) -> dict[str, Any]:
     }
 
 
+def join(before: dict[str, list[dict[str, Any]]], now: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The recorded studies by section, and those of now, each in place of the one that the same kind of machine made."""
+    told = dict(before)
+    for section, figures in now.items():
+        if figures:
+            told[section] = [*(study for study in before.get(section, []) if study["machines"] != figures["machines"]), figures]
+    return told
+
+
 def over(values: list[float]) -> dict[str, Any]:
     """Mean, standard deviation (of a sample) and each value."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0

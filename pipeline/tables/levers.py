@@ -124,8 +124,12 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {  # of a secti
 }
 
 
+def section_tables(section: str, studies: list[dict[str, Any]]) -> str:
+    """The table of each study of a section, one a kind of machine."""
+    return "\n".join(TABLES[section][1](told) for told in studies)
+
+
 def levers(section: str) -> str:
-    """The table of a section of the recorded study."""
-    command, make = TABLES[section]
-    told = artifacts.read_json(LEVERS).get(section) if LEVERS.exists() else None
-    return make(told) if told else f"Not measured yet: `{command}`.\n"
+    """The tables of a section of the recorded studies."""
+    studies = artifacts.read_json(LEVERS).get(section) if LEVERS.exists() else None
+    return section_tables(section, studies) if studies else f"Not measured yet: `{TABLES[section][0]}`.\n"

@@ -26,7 +26,8 @@ def recorded(file: Path, command: str, told: Callable[[dict[str, Any]], str]) ->
         if not file.exists():
             return f"Not measured yet: `{command}`.\n"
         result = artifacts.read_json(file)
-        machine, repetitions = result["machine"], result["repetitions"]
+        machine = result["machine"]
+        repetitions = " and ".join(map(str, result["repetitions"])) if isinstance(result["repetitions"], list) else result["repetitions"]
         where = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)} of {machine['cpu']} ({machine['instructions']})"
         spreads = f"median [lowest, highest] of {repetitions} repetitions, by turns"
         return f"{told(result)}\n`{command}`: {spreads}; {where}, torch {machine['torch']}.\n"
@@ -78,7 +79,10 @@ def inference_table(result: dict[str, Any]) -> str:
         right = "" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f}"
         times = [spread(row["p50_ms"], 3), spread(row["p99_ms"], 2), spread(row["speedup"], 1), spread(row["bulk_queries_per_second"])]
         rows.append([name, *times, right])
-    return table(["text to label", "p50, ms", "p99, ms", "times transformers.pipeline (p50)", "bulk, queries/s", "accuracy, %"], rows)
+    header = ["text to label", "p50, ms", "p99, ms", "times transformers.pipeline (p50)", "bulk, queries/s", "accuracy, %"]
+    return table(header, rows) + (
+        f"\nThe {result['n']} test queries of at most {result['longest']} word pieces, {result['word_pieces']:.1f} on average.\n"
+    )
 
 
 def service_table(result: dict[str, Any]) -> str:
@@ -95,7 +99,9 @@ def service_table(result: dict[str, Any]) -> str:
 def bulk_table(result: dict[str, Any]) -> str:
     """A row a number of rows and workers."""
     rows = [[f"{run['rows']:,}", str(run["workers"]), spread(run["rows_per_second"]), spread(run["mib"])] for run in result["runs"]]
-    return table(["rows", "workers", "rows/s", "MiB, largest process"], rows)
+    return table(["rows", "workers", "rows/s", "MiB, largest process"], rows) + (
+        f"\nThe sample's test queries over and over, by the {result['graph']} graph{' on Ray' * result['ray']}.\n"
+    )
 
 
 def cost() -> str:
