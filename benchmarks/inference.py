@@ -5,9 +5,9 @@ Run     python -m benchmarks.inference [--quick] [--record] [--longest 22] [--mo
 
 The rivals are our classifier with either graph (fp32 alone on a CPU that does not multiply bytes), `transformers.pipeline` on the same
 checkpoint (eager PyTorch, as its documentation says to use it), and TF-IDF with a linear support vector machine, fitted to the training
-queries. All answer the same queries of the test split, those as long as BANKING77's, in one process that is held to one core: first one text
-after the other (latency; 25 texts, then it is the next rival's turn, so that each finds the CPU's caches as it left them, as a service does),
-then all at once in batches of like length (bulk). A figure is the median over repetitions; beside it the lowest and the highest. Ratios are
+queries. All answer the same queries of the test split, those as long as BANKING77's, in one process that is held to one core: first one
+text after the other (latency), then all at once in batches of like length (bulk). A turn is 25 texts, so that each rival finds the CPU's
+caches as it left them, as it would in a service. A figure is the median over repetitions; beside it the lowest and the highest. Ratios are
 taken within a repetition.
 
 Prints a table, then one line of JSON.
@@ -98,9 +98,11 @@ def svm_rival(texts: list[str], labels: list[str]) -> Rival:
 
 
 def tokenizer_alone(model: Path) -> Rival:
-    """A part of our way: text to word pieces."""
+    """A part of our way: text to word pieces, and how many there are."""
     tokenizer = Tokenizer.from_file(str(model / artifacts.TOKENIZER_FILE))
-    return Rival(TOKENIZER, lambda text: len(tokenizer.encode(text)), lambda texts: [str(len(row)) for row in tokenizer.encode_batch(texts)])
+    return Rival(
+        TOKENIZER, lambda text: len(tokenizer.encode(text)), lambda texts: [str(len(row)) for row in tokenizer.encode_batch(texts)]
+    )
 
 
 def as_long_as_banking77(texts: list[str], labels: list[str], tokenizer: Rival, longest: int) -> tuple[list[str], list[str], float]:

@@ -10,8 +10,8 @@ Run     python -m benchmarks.levers --data build/banking77 [--device cuda --work
 its own teachers, copies and seed, so a recipe is trained three times and judged on each of the 10,003 training rows once; the test split is
 not touched. Finished tasks are kept under ``--work``: a killed run goes on, and further recipes join those that are there. Writes
 metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON. A section of that file (folds, thirds, suspects,
-final, shots) has a study for each kind of machine. A study stays as it was when nothing of it is under ``--work`` or another kind of machine
-made that, so that nobody scores the test split again to see it.
+final, shots) has a study for each kind of machine. A study stays as it was when nothing of it is under ``--work``, or when another kind of
+machine made it, so that nobody scores the test split again to see it.
 """
 
 from __future__ import annotations
