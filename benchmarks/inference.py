@@ -105,7 +105,7 @@ def tokenizer_alone(model: Path) -> Rival:
     )
 
 
-def as_long_as_banking77(texts: list[str], labels: list[str], tokenizer: Rival, longest: int) -> tuple[list[str], list[str], float]:
+def no_longer_than(texts: list[str], labels: list[str], tokenizer: Rival, longest: int) -> tuple[list[str], list[str], float]:
     """The texts of at most ``longest`` word pieces, their labels, and how many word pieces they have on average.
 
     Raises:
@@ -200,7 +200,7 @@ def main() -> None:
     hold_to_one_core()
     texts, labels = read_labelled(args.data, "test")
     tokenizer = tokenizer_alone(args.model)
-    texts, labels, pieces = as_long_as_banking77(texts, labels, tokenizer, args.longest)
+    texts, labels, pieces = no_longer_than(texts, labels, tokenizer, args.longest)
     repetitions = args.repetitions
     if args.quick:
         repetitions, texts, labels = 2, texts[:50], labels[:50]

@@ -16,8 +16,10 @@ import pytest
 from clones import Run, environment, sh
 from small_models import LABELS, texts
 
+from benchmarks.inference import Rival, no_longer_than
 from benchmarks.processes import run_measured
 from benchmarks.training_step import PYTHON, REST, shares_of
+from pipeline.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,19 @@ def test_a_benchmark_without_its_data_is_one_line(project: Path, tmp_path: Path)
     shutil.copytree(project / "models/onnx", tmp_path / "onnx")
     told = sh(Path(), "python", "-m", "benchmarks.inference", "--quick", "--data", str(tmp_path), code=1)
     assert told == f"error: {tmp_path}/test.parquet: no such file: run `dvc repro prepare`, or `dvc pull`\n"
+
+
+def test_queries_are_as_long_as_asked_for() -> None:
+    counting = Rival("words", lambda text: len(text.split()), lambda texts: texts)
+    texts, labels = ["a b c", "a", "a b"], ["three", "one", "two"]
+    assert no_longer_than(texts, labels, counting, longest=2) == (["a", "a b"], ["one", "two"], 1.5)
+    with pytest.raises(UserError, match="--longest 0: no query of the test split has so few word pieces: the shortest has 1"):
+        no_longer_than(texts, labels, counting, longest=0)
+
+
+def test_each_size_of_bulk_scoring_has_its_repetitions(prepared: Path) -> None:
+    told = sh(Path(), "python", "-m", "benchmarks.batch", "--rows", "10", "20", "--repetitions", "1", "--data", str(prepared), code=1)
+    assert told == "error: --repetitions [1]: 2 sizes need as many\n"
 
 
 @pytest.mark.slow
