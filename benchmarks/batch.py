@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,6 +59,25 @@ def run(source: Path, target: Path, model: Path, workers: int, ray: bool) -> tup
     return done.seconds, done.peak_mib
 
 
+def measure(texts: list[str], rows: int, repetitions: int, scratch: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What each number of workers did to an archive of so many rows."""
+    source, target = scratch / "in.parquet", scratch / "out.parquet"
+    write_tables(archive(texts, rows), source, ".parquet")
+    found: dict[int, list[tuple[float, float]]] = {workers: [] for workers in args.workers}
+    for workers in args.workers * repetitions:
+        found[workers].append(run(source, target, args.model, workers, args.ray))
+        target.unlink()
+    return [
+        {
+            "rows": rows,
+            "workers": workers,
+            "rows_per_second": [round(rows / seconds, 1) for seconds, _ in runs],
+            "mib": [round(peak) for _, peak in runs],
+        }
+        for workers, runs in found.items()
+    ]
+
+
 def main() -> None:
     """Writes the archives, scores them by turns, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,35 +94,10 @@ def main() -> None:
         raise UserError(f"--repetitions {args.repetitions}: {len(args.rows)} sizes need as many")
     sizes, repetitions = ([1_000, 2_000], [1, 1]) if args.quick else (args.rows, args.repetitions)
     texts = read_texts(args.data, "test")
-    runs = []
     with tempfile.TemporaryDirectory() as scratch:
-        source, target = Path(scratch) / "in.parquet", Path(scratch) / "out.parquet"
-        for rows, times in zip(sizes, repetitions, strict=True):
-            write_tables(archive(texts, rows), source, ".parquet")
-            found: dict[int, list[tuple[float, float]]] = {workers: [] for workers in args.workers}
-            for workers in args.workers * times:
-                found[workers].append(run(source, target, args.model, workers, args.ray))
-                target.unlink()
-            runs += [
-                {
-                    "rows": rows,
-                    "workers": workers,
-                    "rows_per_second": [round(rows / seconds, 1) for seconds, _ in each],
-                    "mib": [round(peak) for _, peak in each],
-                }
-                for workers, each in found.items()
-            ]
-    tell(
-        {
-            "ray": args.ray,
-            "graph": Classifier.load(args.model).graph,
-            "runs": runs,
-            "repetitions": repetitions,
-            "machine": machine_class(threads=1, precision="fp32"),
-        },
-        bulk_table,
-        args.record,
-    )
+        runs = [row for rows, times in zip(sizes, repetitions, strict=True) for row in measure(texts, rows, times, Path(scratch), args)]
+    graph, machine = Classifier.load(args.model).graph, machine_class(threads=1, precision="fp32")
+    tell({"ray": args.ray, "graph": graph, "runs": runs, "machine": machine}, bulk_table, args.record)
 
 
 if __name__ == "__main__":

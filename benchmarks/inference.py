@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,14 +122,13 @@ def no_longer_than(texts: list[str], labels: list[str], tokenizer: Rival, longes
 def time_latency(rivals: list[Rival], texts: list[str], repetitions: int) -> np.ndarray:
     """Milliseconds of every call, shape (repetitions, rivals, texts); who begins changes from turn to turn."""
     taken_RVN = np.empty((repetitions, len(rivals), len(texts)))
-    for repetition in range(repetitions):
-        for turn, start in enumerate(range(0, len(texts), TURN)):
-            for k in range(len(rivals)):
-                v = (k + turn + repetition) % len(rivals)
-                for n in range(start, min(start + TURN, len(texts))):
-                    started = time.perf_counter_ns()
-                    rivals[v].one(texts[n])
-                    taken_RVN[repetition, v, n] = (time.perf_counter_ns() - started) / 1e6
+    turns = list(enumerate(range(0, len(texts), TURN)))
+    for repetition, (turn, start), k in product(range(repetitions), turns, range(len(rivals))):
+        v = (k + turn + repetition) % len(rivals)
+        for n, text in enumerate(texts[start : start + TURN], start):
+            started = time.perf_counter_ns()
+            rivals[v].one(text)
+            taken_RVN[repetition, v, n] = (time.perf_counter_ns() - started) / 1e6
     return taken_RVN
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,18 @@ TEXT_BYTES = 60  # of a query
 INFERENCE, SERVICE = FOLDER / "inference.json", FOLDER / "service.json"
 
 
-def recorded(file: Path, command: str, told: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
-    """The maker of a block: the table, the command, the machine."""
+def recorded(
+    file: Path, command: str, told: Callable[[dict[str, Any]], str], count: Callable[[dict[str, Any]], object] = itemgetter("repetitions")
+) -> Callable[[], str]:
+    """The maker of a block: the table, the command, how often it was measured, the machine."""
 
     def make() -> str:
         if not file.exists():
             return f"Not measured yet: `{command}`.\n"
         result = artifacts.read_json(file)
         machine = result["machine"]
-        repetitions = " and ".join(map(str, result["repetitions"])) if isinstance(result["repetitions"], list) else result["repetitions"]
         where = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)} of {machine['cpu']} ({machine['instructions']})"
-        spreads = f"median [lowest, highest] of {repetitions} repetitions, by turns"
+        spreads = f"median [lowest, highest] of {count(result)} repetitions, by turns"
         return f"{told(result)}\n`{command}`: {spreads}; {where}, torch {machine['torch']}.\n"
 
     return make
@@ -100,8 +102,13 @@ def bulk_table(result: dict[str, Any]) -> str:
     """A row a number of rows and workers."""
     rows = [[f"{run['rows']:,}", str(run["workers"]), spread(run["rows_per_second"]), spread(run["mib"])] for run in result["runs"]]
     return table(["rows", "workers", "rows/s", "MiB, largest process"], rows) + (
-        f"\nThe sample's test queries over and over, by the {result['graph']} graph{' on Ray' * result['ray']}.\n"
+        f"\nThe test queries over and over, by the {result['graph']} graph{' on Ray' * result['ray']}.\n"
     )
+
+
+def bulk_repetitions(result: dict[str, Any]) -> str:
+    """How often each size was scored."""
+    return " and ".join(str(count) for count in {run["rows"]: len(run["mib"]) for run in result["runs"]}.values())
 
 
 def cost() -> str:
@@ -148,4 +155,4 @@ training = recorded(TRAINING, "make benchmark FULL=1 RECORD=1", training_table)
 training_step = recorded(STEP, "make benchmark RECORD=1", step_table)
 inference = recorded(INFERENCE, "make benchmark-inference RECORD=1", inference_table)
 service = recorded(SERVICE, "make benchmark-inference RECORD=1", service_table)
-bulk = recorded(BULK, "python -m benchmarks.batch --record", bulk_table)
+bulk = recorded(BULK, "python -m benchmarks.batch --record", bulk_table, bulk_repetitions)
