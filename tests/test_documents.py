@@ -12,6 +12,7 @@ from pipeline.tables.blocks import BLOCK, MAKERS, find_documents, render
 README = Path("README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("committed_run")
 @pytest.mark.parametrize("path", find_documents(), ids=str)
 def test_generated_blocks_are_up_to_date(path: Path) -> None:
     document = path.read_text(encoding="utf-8")

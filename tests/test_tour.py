@@ -58,6 +58,7 @@ def test_it_runs_on_a_users_own_data_and_shows_none_of_their_texts(clone: Path, 
     assert sh(clone, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.usefixtures("committed_run")
 def test_the_outputs_that_are_kept_are_of_this_code_this_model_and_this_run() -> None:
     notebook = read(NOTEBOOK)
     lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]["train"]["outs"]
