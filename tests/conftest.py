@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def committed_run() -> None:
-    """For what tells of the committed run: where the last run is another, as `make repro` leaves it on another class of machine, it is skipped."""
+    """Skips what tells of the committed run where the last run is another: `make repro` on another class of machine leaves one."""
     if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "dvc.lock"], check=False).returncode == 1:
         pytest.skip("dvc.lock is not the committed one: run `make docs tour` if you mean to commit it")
 
