@@ -55,7 +55,7 @@ lint: install ## formatting, lint, types, workflows
 verify: install ## rebuild all in a clean clone, without cache: does dvc.lock hold?
 	python -m pipeline.verify
 
-banking77: install ## the reference run on BANKING77 ($$BANKING77_DIR, else the hub), five students (SEEDS=another number)
+banking77: install ## the reference run on BANKING77 (from BANKING77_DIR, else the hub), five students (SEEDS=another number)
 	python -m pipeline.reference --seeds $(or $(SEEDS),5)
 
 benchmark-inference: install ## text to label, and over HTTP: ms, queries/s, rivals (QUICK=1: does it run? RECORD=1: for the documents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,35 @@ from pipeline.ensemble import Ensemble
 from pipeline.features import Queries, read_labels
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS
-from pipeline.near_twins import nearest_by_jaccard
+from pipeline.near_twins import TWIN, nearest_by_jaccard
 from pipeline.student import load_student
 
 STUDENT = "tinybert"
 SAMPLE = Path("data/sample/queries.csv")
-TWIN = 0.8  # token Jaccard similarity
+
+
+def have_twins(texts: Sequence[str], labels_N: np.ndarray, train: Sequence[str], train_labels_M: np.ndarray) -> np.ndarray:
+    """Whether the training text that is most like a text is a near twin of the same label, as ``prepare`` counts them.
+
+    Returns:
+        Booleans of shape (N,).
+    """
+    nearest_N, similarity_N = nearest_by_jaccard(texts, train)
+    twins_N: np.ndarray = (similarity_N >= TWIN) & (train_labels_M[nearest_N] == labels_N)
+    return twins_N
 
 
 def without_twins(folder: Path, predictions: list[dict[str, str]]) -> dict[str, Any]:
-    """Accuracy of every model on the test queries that have no near twin of the same label in train.
+    """Accuracy of every model on the test queries that have no near twin of the same label in train (see ``have_twins``).
 
     Args:
         folder: a checkout in which the pipeline ran.
         predictions: rows of its ``metrics/predictions.csv``.
     """
     train, test = (pq.read_table(folder / "data" / "prepared" / artifacts.split_table(split)) for split in ("train", "test"))
-    nearest, similarity = nearest_by_jaccard(test["text"].to_pylist(), train["text"].to_pylist())
-    labels = [np.array(table["label"].to_pylist()) for table in (train, test)]
-    is_twin = dict(zip(test["id"].to_pylist(), (similarity >= TWIN) & (labels[0][nearest] == labels[1]), strict=True))
+    texts, labels = ([table[column].to_pylist() for table in (test, train)] for column in ("text", "label"))
+    twins_N = have_twins(texts[0], np.array(labels[0]), texts[1], np.array(labels[1]))
+    is_twin = dict(zip(test["id"].to_pylist(), twins_N, strict=True))
     rows = [row for row in predictions if not is_twin[row["id"]]]
     models = {STUDENT: "predicted"} | {name: name for name in rows[0] if name not in ("id", "label", "predicted", "confidence")}
     return {

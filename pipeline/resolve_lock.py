@@ -4,7 +4,7 @@ Run     python -m pipeline.resolve_lock [--pull]     after `git merge` (rebase, 
 
 Conflicts in files written by hand come first, and are yours. For the rest no side is right: the merged code and params are a run of
 their own. So the lock takes each stage from the branch that changed it, ``dvc repro`` runs what then does not fit (and what the run cache
-does not have), and params.yaml and the documents' tables are generated.
+does not have), params.yaml and the documents' tables are generated, and the notebook is run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
 from dvc.utils.serialize import dump_yaml
 
@@ -26,6 +27,7 @@ from pipeline.compose import CONFIGS, compose
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import PARAMS_FILE
 from pipeline.tables.blocks import BLOCK, find_documents, render
+from pipeline.tour import NOTEBOOK
 
 HERE = Path()
 LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
@@ -76,6 +78,18 @@ def merge_document(conflict: Conflict) -> str | None:
     return None if done.returncode else done.stdout
 
 
+def merge_notebook(conflict: Conflict) -> bytes | None:
+    """The side that edited the cells, whose outputs are to be made anew; None when both did, or one has no such notebook."""
+    base, ours, theirs = (_cells(conflict.get(side)) for side in (BASE, OURS, THEIRS))
+    if theirs in (base, ours):
+        return conflict.get(OURS)
+    return conflict.get(THEIRS) if ours == base else None
+
+
+def _cells(notebook: bytes | None) -> list[tuple[str, str]] | None:
+    return notebook and [(cell.cell_type, cell.source) for cell in nbformat.reads(notebook.decode(), as_version=4).cells]
+
+
 def edited_by_hand(conflict: Conflict) -> str | None:
     """The commit whose params.yaml is not what its configs compose to, if any."""
     for stage, commit in ((OURS, "HEAD"), (THEIRS, _merged_head())):
@@ -106,7 +120,10 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
     made = made_by_stages(yaml.safe_load(PIPELINE.read_text(encoding="utf-8")))
     documents = {path: merge_document(conflicts[path]) for path in map(str, find_documents()) if path in conflicts}
     by_stages = [path for path in conflicts if any(Path(path).is_relative_to(out) for out in made)]
+    notebook = merge_notebook(conflicts.get(str(NOTEBOOK), {}))
     generated = {str(LOCK), str(PARAMS_FILE), *by_stages, *(path for path, text in documents.items() if text is not None)}
+    if notebook:
+        generated.add(str(NOTEBOOK))
     if by_hand := sorted(conflicts.keys() - generated):
         raise UserError(_yours(by_hand))
     if str(PARAMS_FILE) in conflicts:
@@ -123,6 +140,8 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
         _take(Path(path), conflicts[path])
     for path, text in documents.items():
         Path(path).write_text(text or "", encoding="utf-8")
+    if notebook:
+        NOTEBOOK.write_bytes(notebook)
     return made
 
 
@@ -154,6 +173,9 @@ def main() -> None:
     documents = find_documents()
     for path in documents:
         path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+    if NOTEBOOK.exists():
+        list(run(HERE, "python", "-m", "pipeline.tour"))
+        documents.append(NOTEBOOK)
     git(HERE, "add", "--all", "--", str(LOCK), str(PARAMS_FILE), *sorted(made), *map(str, documents))
     print(f"resolved; stages that ran: {', '.join(ran) or 'none'}. Now look at `git diff --cached HEAD` and `git commit`")
 

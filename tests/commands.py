@@ -42,6 +42,7 @@ RUN_IF_BEGINS = ("cat > ", "curl http://127.0.0.1:8080/")
 
 _PIPELINE, _MERGE = "test_pipeline.py::test_all_stages_run_in_order_on_a_users_own_csv", "test_resolve_lock.py::test_a_merge_ends_with"
 _QUEUE, _WALK = "test_pipeline.py::test_a_queued_sweep_runs_shows_and_applies", "test_workflows.py::test_the_walk_through_goes_from"
+_HARD = "test_pipeline.py::test_a_student_can_do_without_its_teachers"
 _CI, _PROCESSES = ".ci/run", "test_processes.py::test_two_processes_have_the_loss_curve_of_one"
 # The test that runs it, perhaps with other values, by the beginning of its name; or a script whose line it is.
 ELSEWHERE: dict[str, str] = {
@@ -57,9 +58,9 @@ ELSEWHERE: dict[str, str] = {
     "dvc exp run -S data=csv -S fetch.train=$PWD/more.csv -S fetch.label_column=intent -S experiment=smoke": _PIPELINE,
     "dvc exp run -S data=csv -S fetch.train=/path/to/train.csv -S evaluate.out_of_scope=/path/to/other_mail.csv": _PIPELINE,
     "dvc exp run -S data=csv -S fetch.train=/path/to/train.csv -S fetch.text_column=message -S fetch.label_column=team": _PIPELINE,
-    "dvc exp run -S experiment=no_teacher": "test_structure.py::test_every_choice_composes_to_valid_params",
-    "dvc exp run -S student=scratch": "test_structure.py::test_every_choice_composes_to_valid_params",
-    "dvc exp run -S train.learning_rate=1e-4": "test_pipeline.py::test_a_bad_override_is_a_line_not_a_traceback",
+    "dvc exp run -S experiment=no_teacher": _HARD,
+    "dvc exp run -S student=scratch": _HARD,
+    "dvc exp run -S train.learning_rate=1e-4": _WALK,
     "python -m pipeline.score inbox/ answers/ --ray --workers 2": "test_ray_scoring.py::test_ray_writes_the_same_bytes",
     "python -m pipeline.serve --model models/onnx": "test_serve.py::test_the_pipelines_own_model_answers_as_it_was_evaluated",
     "dvc exp run -S 'train.report_to=[dvclive,wandb]'": "test_trackers.py::test_the_student_is_the_same_bytes",
@@ -87,6 +88,8 @@ ELSEWHERE: dict[str, str] = {
             "dvc exp list origin",
             "dvc exp branch faster try-faster",
             "git switch --force try-faster",
+            "make docs tour",
+            'git commit --all --message "Documents and notebook of the run"',
             "git push --set-upstream origin try-faster",
         ],
         _WALK,

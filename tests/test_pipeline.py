@@ -71,10 +71,8 @@ def test_plots_are_data_and_pictures(clone: Path, first_run: Run) -> None:
     assert "index.html" in sh(clone, "dvc", "plots", "show")
 
 
-def test_a_second_run_does_nothing_in_about_a_second(clone: Path, first_run: Run) -> None:
-    started = time.monotonic()
+def test_a_second_run_does_nothing(clone: Path, first_run: Run) -> None:
     assert stages_run(sh(clone, "dvc", "repro")) == []
-    assert time.monotonic() - started < 10  # a bound against re-running, not a benchmark
 
 
 @pytest.mark.slow
@@ -90,6 +88,14 @@ def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_me
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     assert stages_run(sh(clone, "dvc", "repro")) == []  # the run cache knows this run
     assert {path: (clone / path).read_bytes() for path in made} == made
+    restore(clone)
+
+
+@pytest.mark.slow
+def test_a_student_can_do_without_its_teachers(clone: Path, first_run: Run) -> None:
+    output = small_run(clone, "student=scratch", "train.targets=hard")
+    assert stages_run(output) == ["train", "evaluate", "export"]
+    assert json.loads((clone / "metrics/train.json").read_text())["validation_accuracy"] > 0
     restore(clone)
 
 

@@ -7,13 +7,18 @@ import shutil
 from contextlib import chdir
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from clones import sh, stages_run
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_commit
 
 from pipeline.errors import UserError
-from pipeline.resolve_lock import made_by_stages, merge_document, merge_locks, prepare, read_conflicts
+from pipeline.resolve_lock import Conflict, made_by_stages, merge_document, merge_locks, merge_notebook, prepare, read_conflicts
+from pipeline.tour import NOTEBOOK
+
+SHOW_ACCURACY = 'import json; print(json.load(open("../metrics/evaluate.json"))["tinybert"]["accuracy"])'
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,12 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def shown_by(code: str, output: str) -> bytes:
+    """A notebook of one cell, with what it printed."""
+    cell = new_code_cell(code, id="one", outputs=[new_output("stream", text=output)])
+    return nbformat.writes(new_notebook(cells=[cell])).encode()
+
+
 def in_conflict(folder: Path) -> set[str]:
     return set(sh(folder, "git", "diff", "--name-only", "--diff-filter=U").split())
 
@@ -70,6 +81,27 @@ def test_a_merge_ends_with_the_run_of_the_merged_params_that_verify_confirms(toy
     assert "30.0 [30.0, 30.0]" in (toy / "README.md").read_text()
     commit_and_check(toy)
     assert "verified: all 6 outputs are bit-identical" in ours(toy, "verify")
+
+
+@pytest.mark.slow
+def test_a_notebook_in_conflict_is_run_anew(toy: Path) -> None:
+    pipeline = yaml.safe_load((toy / "dvc.yaml").read_text())
+    copy = {"cmd": "mkdir -p models/tinybert && cp model.json models/tinybert", "deps": ["model.json"], "outs": ["models/tinybert"]}
+    (toy / "dvc.yaml").write_text(yaml.safe_dump({"stages": pipeline["stages"] | {"copy": copy}}, sort_keys=False))
+    (toy / NOTEBOOK).parent.mkdir()
+    (toy / NOTEBOOK).write_bytes(shown_by(SHOW_ACCURACY, "nothing yet"))
+    run_and_commit(toy, "a notebook")
+    for branch, key, value in (("one", "train.bias", 1), ("two", "evaluate.digits", 2)):
+        sh(toy, "git", "checkout", "--quiet", "-b", branch, "scale")
+        configure(toy, key, value)
+        (toy / NOTEBOOK).write_bytes(shown_by(SHOW_ACCURACY, branch))
+        run_and_commit(toy, branch)
+    sh(toy, "git", "merge", "one", code=1)
+    assert str(NOTEBOOK) in in_conflict(toy)
+    ours(toy, "resolve_lock")
+    cell = nbformat.read(toy / NOTEBOOK, as_version=4).cells[0]
+    assert [output.text for output in cell.outputs] == ["0.31\n"]
+    commit_and_check(toy)
 
 
 @pytest.mark.slow
@@ -172,7 +204,7 @@ def test_without_a_conflict_it_is_a_run(toy: Path) -> None:
 
 
 def test_git_never_merges_what_the_pipeline_makes_line_by_line() -> None:
-    made = made_by_stages(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))) | {"dvc.lock", "params.yaml"}
+    made = made_by_stages(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))) | {"dvc.lock", "params.yaml", str(NOTEBOOK)}
     files = [name for path in made for name in ([path] if Path(path).suffix else [f"{path}/a.csv", f"{path}/a.png"])]
     assert set(sh(Path(), "git", "check-attr", "merge", *files).splitlines()) == {f"{name}: merge: unset" for name in files}
 
@@ -198,3 +230,22 @@ def test_tables_in_a_document_never_conflict_and_sentences_do() -> None:
     versions = {1: page.format("a", "1", "b").encode(), 2: page.format("A", "2", "b").encode(), 3: page.format("a", "3", "B").encode()}
     assert merge_document(versions) == "A\n\n\n<!-- generated: results -->\n<!-- end -->\n\n\nB\n"
     assert merge_document(versions | {3: page.format("other", "3", "b").encode()}) is None
+
+
+@pytest.mark.parametrize(
+    ("versions", "taken"),
+    [
+        (("a", "a", "a"), 1),  # base, ours, theirs: the code of each; outputs differ
+        (("a", "b", "a"), 1),
+        (("a", "b", "b"), 1),
+        (("a", "a", "b"), 2),
+        (("a", "b", "c"), None),
+        (("a", "b", None), None),
+        (("a", None, "a"), None),
+        ((None, "a", "a"), 1),
+    ],
+)
+def test_a_notebook_is_taken_from_the_side_that_edited_it(versions: tuple[str | None, ...], taken: int | None) -> None:
+    sides = [code and shown_by(code, f"output {index}") for index, code in enumerate(versions)]
+    conflict: Conflict = {stage: side for stage, side in zip((1, 2, 3), sides, strict=True) if side}
+    assert merge_notebook(conflict) == (None if taken is None else sides[taken])

@@ -160,6 +160,7 @@ def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(archive: Path, onn
     target = tmp_path / "out.parquet"
     process = subprocess.Popen(command(archive, target, onnx_folder, "--part-rows", "100"), stderr=subprocess.PIPE, text=True)
     while len(parts(target)) < 2:
+        assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.001)
     worker = next(child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline()))
     worker.kill()

@@ -218,7 +218,8 @@ def test_trials_that_cannot_be_compared_are_not(swept: tuple[Path, str]) -> None
     [
         ("nonsense", "--storage: not the URL of a database"),
         ("sqlite:////no/such/folder/sweep.db", "unable to open database file"),
-        ("mysql+aiomysql://me@127.0.0.1/sweeps", "install the driver of that database"),
+        ("postgresql://me:secret@127.0.0.1:port/sweeps", "--storage: not the URL of a database"),
+        ("mysql+aiomysql://me:secret@127.0.0.1/sweeps", r"me:\*\*\*@127.0.0.1/sweeps: .*install the driver of that database"),
     ],
 )
 def test_a_storage_that_cannot_be_opened_is_one_line_without_its_password(url: str, message: str) -> None:

@@ -225,6 +225,9 @@ def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: 
 def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Office, clone: Path, tmp_path: Path) -> None:
     [before] = [comment["id"] for comment in office.hub.comments[5]]
     sh(office.desk, "git", "apply", str(office.scratch / "artifact1/results.patch"))
+    changed = set(sh(office.desk, "git", "diff", "--name-only").split())
+    assert {"dvc.lock", "metrics/evaluate.json", "README.md", "docs/tour.ipynb"} <= changed
+    sh(office.desk, "pytest", "-q", "tests/test_documents.py", "tests/test_tour.py", "-k", "generated or kept")
     office.set_budget("ece", 1.0)
     office.set_budget("accuracy_drop", 1.0)
     office.set_budget("macro_f1_drop", 1.0)

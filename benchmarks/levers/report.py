@@ -16,9 +16,8 @@ from benchmarks.levers.tasks import DRAWS, SHOTS, Work
 from benchmarks.levers.teachers import ACTS
 from pipeline.abstention import choose_thresholds
 from pipeline.calibration import fit_temperature
-from pipeline.independent import TWIN
+from pipeline.independent import have_twins
 from pipeline.metrics import DECIMALS, accuracy
-from pipeline.near_twins import nearest_by_jaccard
 from pipeline.paired import compare, pair
 
 SIGNIFICANCE = 0.05
@@ -155,9 +154,8 @@ def _final(work: Work, results: dict[str, Any]) -> dict[str, Any]:
     if scores is None:
         return {}
     fold = read_fold(work.data, "full")
-    nearest, similarity = nearest_by_jaccard(fold.held.texts, fold.train.texts)
     assert fold.train.labels is not None
-    alone = (similarity < TWIN) | (fold.train.labels[nearest] != _labels(fold))
+    alone = ~have_twins(fold.held.texts, _labels(fold), fold.train.texts, fold.train.labels)
     with SAMPLE.open(encoding="utf-8", newline="") as handle:
         ours = np.array([fold.labels.index(row["intent"]) for row in csv.DictReader(handle)])
 

@@ -75,7 +75,7 @@ def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
             grace_period=2 * heartbeat_s,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is none
         raise UserError("--storage: not the URL of a database, such as postgresql://user@host/sweeps") from None
     except ImportError as error:
         raise UserError(f"--storage {shown}: {error}: install the driver of that database") from None

@@ -83,8 +83,8 @@ def final_table(told: dict[str, Any]) -> str:
     alone = f"{told['queries_without_twins']:,} of {told['queries']:,}"
     return table(header, rows) + (
         f"\n`python -m benchmarks.levers --final RECIPE`, mean ± standard deviation over students ({seeds}), official test split, scored "
-        f"once a student; {_machines(told)}. Without twins: on the {alone} test queries that have no near twin of the same label in train "
-        "(token Jaccard similarity of 0.8 or more). Our sample: its 3,080 queries, none of which any of these has seen.\n"
+        f"once a student; {_machines(told)}. Without twins: on the {alone} test queries whose most similar training query is no near twin "
+        "of the same label (token Jaccard similarity of 0.8 or more). Our sample: its 3,080 queries, none of which any of these has seen.\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
@@ -125,10 +126,11 @@ def cost() -> str:
 
 
 def arithmetic() -> str:
-    """How long many rows take, at the measured rate of a core."""
-    if not INFERENCE.exists():
-        return "Not measured yet: `make benchmark-inference RECORD=1`.\n"
-    rate = artifacts.read_json(INFERENCE)["bulk_queries_per_second_per_core"]
+    """How long many rows take, at the measured rate of one worker."""
+    if not BULK.exists():
+        return "Not measured yet: `python -m benchmarks.batch --record`.\n"
+    largest = max((run for run in artifacts.read_json(BULK)["runs"] if run["workers"] == 1), key=lambda run: run["rows"])
+    rate = statistics.median(largest["rows_per_second"])
     rows = []
     for queries in (10**5, 10**6, 10**9):
         hours = queries / rate / 3600
@@ -142,7 +144,7 @@ def arithmetic() -> str:
         f"parts of {PART_ROWS:,}",
         f"texts of {TEXT_BYTES} bytes, uncompressed",
     ]
-    return table(header, rows) + f"\nAt the {rate:,.0f} queries a second and core of [performance.md](performance.md#from-text-to-label).\n"
+    return table(header, rows) + f"\nAt the {rate:,.0f} rows a second that one worker scored of {largest['rows']:,}.\n"
 
 
 def _duration(hours: float) -> str:

@@ -52,14 +52,15 @@ def reference() -> str:
     header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %", "parameters, millions"]
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     elsewhere = (
-        f" Without twins: on the {run['without_twins']['queries']:,} test queries that have no near twin of the same label in train (token "
-        f"Jaccard similarity of 0.8 or more). Our sample: its {run['sample']['queries']:,} queries, none of which any model has seen."
+        f" Without twins: on the {run['without_twins']['queries']:,} test queries whose most similar training query is no near twin of the same "
+        f"label (token Jaccard similarity of 0.8 or more). Our sample: its {run['sample']['queries']:,} queries, none of which any model has seen."
         if "sample" in run
         else ""
     )
     return table(header, rows) + (
         f"\n`{run['command']}`, n = {len(run['seeds'])} students (mean ± standard deviation; seeds "
         f"{', '.join(map(str, run['seeds']))}), official test split, "
-        f"scored {run['test_scorings']} times so far; {sum(run['wall_seconds'].values()) / 60:.0f} minutes and "
-        f"{run['peak_rss_mib'] / 1024:.1f} GiB on {run['threads']} threads of {run['cpu']}; {versions}.{elsewhere}\n"
+        f"scored {run['test_scorings']} times by this command (and by what docs/experiments.md tells of); "
+        f"{sum(run['wall_seconds'].values()) / 60:.0f} minutes for the teachers and one student, and "
+        f"{run['peak_rss_mib'] / 1024:.1f} GiB, on {run['threads']} threads of {run['cpu']}; {versions}.{elsewhere}\n"
     )
