@@ -87,7 +87,7 @@ def merge_notebook(conflict: Conflict) -> bytes | None:
 
 
 def _cells(notebook: bytes | None) -> list[tuple[str, str]] | None:
-    return notebook and [(cell.cell_type, cell.source) for cell in nbformat.reads(notebook.decode(), as_version=4).cells]
+    return None if notebook is None else [(cell.cell_type, cell.source) for cell in nbformat.reads(notebook.decode(), as_version=4).cells]
 
 
 def edited_by_hand(conflict: Conflict) -> str | None:

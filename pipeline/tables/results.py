@@ -52,8 +52,9 @@ def reference() -> str:
     header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %", "parameters, millions"]
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     elsewhere = (
-        f" Without twins: on the {run['without_twins']['queries']:,} test queries whose most similar training query is no near twin of the same "
-        f"label (token Jaccard similarity of 0.8 or more). Our sample: its {run['sample']['queries']:,} queries, none of which any model has seen."
+        f" Without twins: on the {run['without_twins']['queries']:,} test queries whose most similar training query is no near twin of "
+        "the same label (token Jaccard similarity of 0.8 or more). "
+        f"Our sample: its {run['sample']['queries']:,} queries, none of which any model has seen."
         if "sample" in run
         else ""
     )
