@@ -266,6 +266,7 @@ def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clon
 def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(office: Office) -> None:
     walker = office.scratch / "walker"
     sh(Path(), "git", "clone", "--quiet", "--branch", "main", str(office.origin), str(walker))
+    link_environment(walker)
     link_tree(office.cache, walker / ".dvc/cache")  # with what `pipeline` made of the same learning rate
     blocks = re.findall(r"```bash\n(.*?)```", Path("docs/pull-requests.md").read_text(encoding="utf-8"), re.DOTALL)
     printed = {line: sh(walker, "bash", "-c", line) for block in blocks for line in block.splitlines()}
