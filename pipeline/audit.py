@@ -82,10 +82,15 @@ class Found(NamedTuple):
         return self.raw["train"][0].place.rpartition(":")[0]
 
 
+def cut(ids: list[int], max_tokens: int) -> list[int]:
+    """Word pieces as ``featurize`` cuts them: the last stays, which ends the text."""
+    return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
+
+
 def judge(encoder: Path, encodings: Sequence[Encoding], labels_N: np.ndarray, classes: int, max_tokens: int, seed: int) -> np.ndarray:
     """Out-of-fold class probabilities of N queries, of shape (N, classes)."""
     model = PooledClassifier(load_encoder(encoder), classes, normalize=True)
-    ids = [np.array([*encoding.ids[: max_tokens - 1], encoding.ids[-1]], dtype=np.int64) for encoding in encodings]
+    ids = [np.array(cut(encoding.ids, max_tokens), dtype=np.int64) for encoding in encodings]
     embeddings_NH = run_batches(model, ids, "fp32", output=model.embed)
     return out_of_fold(embeddings_NH, labels_N, classes, seed)
 

@@ -80,7 +80,7 @@ def make_body(report: str, run: dict[str, Any]) -> str:
     """What is to be posted: who speaks, then the report, plain: no mentions, no invisible characters, cut to ``MAX_CHARACTERS``."""
     text = "".join(letter for letter in report if letter in "\n\t" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
     text = text.removeprefix(MARKER).strip()
-    text = re.sub(r"(?<!\w)@(?=\w)", "@\N{ZERO WIDTH SPACE}", text)  # nobody is called by a stranger's report
+    text = re.sub(r"@|&#0*64;?|&#x0*40;?|&commat;?", "@\N{ZERO WIDTH SPACE}", text, flags=re.IGNORECASE)  # a stranger's report calls nobody
     lines = [MARKER, f"*Made by this pull request's own code at {run['head_sha'][:12]}, in [this run]({run['html_url']}).*"]
     if len(text) > MAX_CHARACTERS:
         text = text[:MAX_CHARACTERS].rpartition("\n")[0] or text[:MAX_CHARACTERS]

@@ -26,6 +26,7 @@ from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
 from pipeline.serving.classifier import Classifier
+from pipeline.text import clean_text
 from pipeline.words import vocabulary, words
 
 ERROR = 2
@@ -33,7 +34,7 @@ FEWEST = 50  # fewer queries show only a change that nobody needs a test for
 
 
 def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], int, int]:
-    """Reads the texts of a file, at random those of ``most`` rows if there are more.
+    """Reads the texts of a file, written as the model's are, at random those of ``most`` rows if there are more.
 
     Returns:
         The texts, the number of rows, and that of rows without a usable text.
@@ -45,7 +46,7 @@ def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], 
     rows = 0
     for part in read_parts(path, column, PART_ROWS):
         rows += len(part.texts)
-        texts += [text for text, problem in zip(part.texts, part.problems, strict=True) if problem is None]
+        texts += [clean_text(text) for text, problem in zip(part.texts, part.problems, strict=True) if problem is None]
     if len(texts) < FEWEST:
         raise UserError(f"{path}: {len(texts)} usable texts: give at least {FEWEST}, fewer cannot show a drift")
     missing = rows - len(texts)

@@ -58,23 +58,24 @@ PLANS = {
 }
 
 
-def run_stages(folder: Path, file: Path) -> dict[str, float]:
+def run_stages(folder: Path, file: Path) -> dict[str, Any]:
     """Runs the stages one by one.
 
     Args:
         folder: the clone.
-        file: where the seconds are kept as stages end, so that those of a killed run are not lost.
+        file: where the cost is kept as stages end, so that that of a killed run is not lost.
 
     Returns:
-        Wall seconds of each stage that had to run.
+        Wall seconds of each stage that had to run (``wall_seconds``), and the most memory that one process of theirs had (``peak_rss_mib``).
     """
-    seconds: dict[str, float] = artifacts.read_json(file) if file.exists() else {}
+    cost: dict[str, Any] = artifacts.read_json(file) if file.exists() else {"wall_seconds": {}, "peak_rss_mib": 0}
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]:
         started = time.monotonic()
         if any(line.startswith(f"Running stage '{stage}'") for line in list(run(folder, "dvc", "repro", stage))):
-            seconds[stage] = round(time.monotonic() - started, 1)
-            artifacts.write_json(file, seconds)
-    return seconds
+            cost["wall_seconds"][stage] = round(time.monotonic() - started, 1)
+            cost["peak_rss_mib"] = max(cost["peak_rss_mib"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+            artifacts.write_json(file, cost)
+    return cost
 
 
 def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
@@ -86,8 +87,8 @@ def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
     for _ in run(folder, "python", "-m", "pipeline.compose", *PLANS[data].overrides, f"train.seed={seed}"):
         pass
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".seconds")
-    seconds = run_stages(folder, part)
+    part = file.with_suffix(".cost")
+    cost = run_stages(folder, part)
     with (folder / "metrics" / "predictions.csv").open(encoding="utf-8", newline="") as handle:
         predictions = list(csv.DictReader(handle))
     result = {
@@ -97,12 +98,11 @@ def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
         "evaluate": artifacts.read_json(folder / "metrics" / "evaluate.json"),
         "differences": differences(predictions),
         "without_twins": without_twins(folder, predictions),
-        "wall_seconds": seconds,
-    }
+    } | cost
     if data == BANKING77:
         result["sample"] = agreement_with_our_labels(folder)
     artifacts.write_json(file, result)
-    part.unlink()
+    part.unlink(missing_ok=True)
     return result
 
 
@@ -130,19 +130,34 @@ def over_seeds(model: str, values: list[float]) -> dict[str, Any]:
     }
 
 
-def count_scorings(locks: list[str], result: Path) -> int:
-    """How often the test split has been scored to get here; a lock already scored gives the same figures and counts once."""
-    if not result.exists():
-        return len(locks)
-    before = artifacts.read_json(result)
-    known = before.get("lock_sha256_per_seed", [before["lock_sha256"]])
-    return int(before["test_scorings"]) + len(set(locks) - set(known))
+def count_scorings(locks: list[str], before: dict[str, Any]) -> dict[str, Any]:
+    """How often the test split has been scored to get here; a lock already scored gives the same figures and counts once.
+
+    Args:
+        locks: of the runs so far.
+        before: the result that was there, empty if there was none.
+    """
+    known = set(before.get("scored_locks", before.get("lock_sha256_per_seed", [])))
+    return {"test_scorings": before.get("test_scorings", 0) + len(set(locks) - known), "scored_locks": sorted(known.union(locks))}
+
+
+def average_seconds(runs: list[dict[str, Any]], before: dict[str, Any]) -> dict[str, float]:
+    """Wall seconds a stage, mean over the runs that had to run it; of one that none had to, as they were measured before.
+
+    Args:
+        runs: what ``run_seed`` returned.
+        before: the result of an earlier call on the same CPU, empty if there is none.
+    """
+    stages = dict.fromkeys(stage for cost in (before, *runs) for stage in cost.get("wall_seconds", {}))
+    measured = {stage: [run["wall_seconds"][stage] for run in runs if stage in run["wall_seconds"]] for stage in stages}
+    return {stage: round(statistics.mean(values or [before["wall_seconds"][stage]]), 1) for stage, values in measured.items()}
 
 
 def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Gathers the result of all seeds so far; fractions, not percent."""
     machine = artifacts.read_json(folder / "metrics" / "machine.json")
     locks = [each["lock_sha256"] for each in runs]
+    before = artifacts.read_json(plan.result) if plan.result.exists() else {}
     return {
         "command": f"{plan.command} SEEDS={len(runs)}",
         "commit": commit,
@@ -161,12 +176,9 @@ def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]])
         },
         "differences_per_seed": [each["differences"] for each in runs],
         **{part: accuracy_on(part, runs) for part in ("without_twins", "sample") if part in runs[0]},
-        "wall_seconds": {
-            stage: round(statistics.mean([each["wall_seconds"][stage] for each in runs if stage in each["wall_seconds"]]), 1)
-            for stage in runs[0]["wall_seconds"]
-        },
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
-        "test_scorings": count_scorings(locks, plan.result),
+        "wall_seconds": average_seconds(runs, before if before.get("cpu") == machine["cpu"] else {}),
+        "peak_rss_mib": max(each["peak_rss_mib"] for each in runs),
+        **count_scorings(locks, before),
     }
 
 

@@ -24,6 +24,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
+from pipeline.audit import cut
 from pipeline.auditing.page import KINDS
 from pipeline.auditing.reading import read_prepared, tokenize
 from pipeline.errors import UserError
@@ -258,6 +259,21 @@ def test_without_a_run_there_is_one_line_that_says_what_to_do(tmp_path: Path) ->
     told = run(tmp_path, "audit", code=1)
     assert told.startswith("error: data/raw/dataset/source.json: no such file: run `dvc repro prepare`")
     assert told.count("\n") == 1
+
+
+def test_after_a_refit_the_validation_rows_are_judged_as_such(planted: Planted, audit: dict[str, Any], tmp_path: Path) -> None:
+    write_params(tmp_path, refit=True)
+    write_encoder(tmp_path / "data/raw/encoder")
+    prepare(tmp_path, planted.train, planted.test)
+    run(tmp_path, "audit")
+    again = json.loads((tmp_path / "build/audit/audit.json").read_text(encoding="utf-8"))
+    assert again["rows"] == audit["rows"]
+    assert again["found"]["label_error"] == audit["found"]["label_error"]
+
+
+@pytest.mark.parametrize(("ids", "kept"), [([2, 7, 3], [2, 7, 3]), ([2, 7, 8, 3], [2, 7, 8, 3]), ([2, 7, 8, 9, 3], [2, 7, 8, 3])])
+def test_word_pieces_are_cut_before_the_last(ids: list[int], kept: list[int]) -> None:
+    assert cut(ids, 4) == kept
 
 
 def test_folders_that_are_missing_or_do_not_belong_together_are_named(project: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_models import WORDS
 
-from pipeline.drift import read_new
+from pipeline.drift import FEWEST, read_new
 from pipeline.drifting.page import draw, write_page
 from pipeline.drifting.profiles import Profile
 from pipeline.errors import UserError
@@ -94,6 +95,13 @@ def test_of_many_queries_some_are_drawn_and_rows_without_a_text_are_counted(tmp_
     assert (len(texts), rows, missing) == (100, 400, 100)
     assert texts == sorted(set(texts), key=int)
     assert max(map(int, texts)) > 350
+
+
+def test_texts_are_written_as_those_that_the_model_learnt_from(tmp_path: Path) -> None:
+    composed = "Überweisung für das Café"
+    lines = [json.dumps({"text": unicodedata.normalize("NFD", composed)}) + "\n"] * FEWEST
+    (tmp_path / "new.jsonl").write_text("".join(lines))
+    assert set(read_new(tmp_path / "new.jsonl", "text", most=100, seed=1)[0]) == {composed}
 
 
 def test_a_file_of_another_kind_is_an_error(tmp_path: Path) -> None:

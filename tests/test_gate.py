@@ -155,6 +155,8 @@ def test_with_an_api_key_only_health_page_and_schema_are_open(tmp_path: Path) ->
         assert service.predict("a", headers={"X-API-Key": KEY}).status_code == 200
         for path in ("/", "/v2", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/static/index.html"):
             assert service.get(path).status_code == 200, path
+        for path in ("/", "/nowhere", "/static/index.html"):  # a body that nobody reads must not hold a slot
+            assert service.post(path, {}).status_code == 401, path
         schema = service.get("/openapi.json").json()
         assert schema["paths"]["/v1/predict"]["post"]["security"]
     assert KEY not in service.log.read_text()

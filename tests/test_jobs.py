@@ -39,6 +39,12 @@ def test_of_a_folder_every_file_of_ours_is_scored_to_its_place_below_the_output(
     assert outputs(str(inbox), tmp_path / "out", ".parquet") == ["a.parquet", "b/a.parquet", "b/c.parquet", "d.parquet"]
 
 
+def test_a_folder_that_is_named_like_a_file_is_a_folder(inbox: Path, tmp_path: Path) -> None:
+    touch(inbox / "whole.parquet", "part-0.parquet")
+    assert "whole.parquet/part-0.parquet" in outputs(str(inbox), tmp_path / "out")
+    assert "whole.parquet" not in outputs(str(inbox), tmp_path / "out")
+
+
 def test_a_pattern_finds_files_and_keeps_apart_those_of_one_name(inbox: Path, tmp_path: Path) -> None:
     assert outputs(f"{inbox}/**/*.csv", tmp_path / "out") == ["a.csv", "b/a.csv"]
     assert outputs(f"{inbox}/b/*", tmp_path / "out") == ["a.csv", "c.parquet"]

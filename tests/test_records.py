@@ -77,6 +77,12 @@ def test_csv_rows_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:
     assert parts[0].rows["text"].to_pylist() == ["fine", "", "caf\ufffd", "too", None, "fine"]
 
 
+def test_a_csv_column_whose_name_is_not_utf8_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"text,Gr\xf6\xdfe\nfine,1\n")
+    assert read_all(path)[0].rows.to_pydict() == {"text": ["fine"], "Gr\ufffd\ufffde": ["1"]}
+
+
 def test_jsonl_lines_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:
     lines = [b'{"text": "fine", "id": 7}', b"", b"{", b"[1]", b'{"id": 1}', b'{"text": null}', b'{"text": 5}', b'{"text": "\xe9"}']
     lines += [b'{"text": "\\ud800"}', b"[" * 100_000, b'{"text": " "}']

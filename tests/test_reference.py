@@ -1,21 +1,25 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from pipeline.artifacts import write_json
-from pipeline.reference import count_scorings, differences, over_seeds
+from pipeline.reference import average_seconds, count_scorings, differences, over_seeds
 
 
-def test_every_new_lock_is_one_more_scoring_of_the_test_split(tmp_path: Path) -> None:
-    result = tmp_path / "result.json"
-    assert count_scorings(["a", "b"], result) == 2
-    write_json(result, {"lock_sha256": "a", "test_scorings": 1})
-    assert count_scorings(["a"], result) == 1
-    assert count_scorings(["b", "c"], result) == 3
-    write_json(result, {"lock_sha256": "b", "lock_sha256_per_seed": ["b", "c"], "test_scorings": 3})
-    assert count_scorings(["b", "c", "d"], result) == 4
+def test_every_new_lock_is_one_more_scoring_of_the_test_split_however_often_a_run_goes_on() -> None:
+    told = count_scorings(["a", "b"], {})
+    assert told == {"test_scorings": 2, "scored_locks": ["a", "b"]}
+    for locks in (["a"], ["a", "b"], ["a"]):  # the same run again: its seeds come back one by one
+        told = count_scorings(locks, told | {"lock_sha256_per_seed": locks})
+        assert told == {"test_scorings": 2, "scored_locks": ["a", "b"]}
+    assert count_scorings(["c"], told)["test_scorings"] == 3
+    assert count_scorings(["a", "c"], {"lock_sha256_per_seed": ["a", "b"], "test_scorings": 7})["test_scorings"] == 8
+
+
+def test_a_stage_that_no_run_had_to_run_costs_what_it_did_before() -> None:
+    runs = [{"wall_seconds": {"train": 10.0, "evaluate": 2.0}}, {"wall_seconds": {"train": 20.0}}]
+    before = {"wall_seconds": {"teach": 50.0, "train": 99.0}}
+    assert average_seconds(runs, before) == {"teach": 50.0, "train": 15.0, "evaluate": 2.0}
+    assert average_seconds(runs, {}) == {"train": 15.0, "evaluate": 2.0}
 
 
 def test_spread_is_that_of_a_sample_and_a_model_that_all_seeds_share_has_none() -> None:

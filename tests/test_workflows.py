@@ -334,14 +334,14 @@ def test_a_report_over_the_cap_is_cut_and_says_so(github: GitHub, clone: Path, t
 
 def test_hostile_text_stays_text(github: GitHub, clone: Path, tmp_path: Path) -> None:
     github.open_pull_request(5, SHA, "warmer")
-    report = f"{MARKER}\n$(touch pwned) `touch pwned` ${{{{ github.token }}}}\n@everyone and a@b.example\n\x00\x1b[31m\u202eevil\n<!-- open"
+    report = f"{MARKER}\n$(touch pwned) `touch pwned` ${{{{ github.token }}}}\n@everyone and a@b.example, _@x_ &#64;y &#X040;z\n\x00\x1b[31m\u202eevil\n<!-- open"
     run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact", report=report))
     assert not run.failed, run.printed
     body = github.comments[5][0]["body"]
     assert body.count(MARKER) == 1
     assert "Made by this pull request's own code" in body.splitlines()[2]
     assert "$(touch pwned) `touch pwned` ${{ github.token }}" in body
-    assert "@\u200beveryone and a@b.example" in body
+    assert "@\u200beveryone and a@\u200bb.example, _@\u200bx_ @\u200by @\u200bz\n" in body
     assert not set(body) & set("\x00\x1b\u202e")
     assert TOKEN not in body + "".join(run.printed.values())
     assert not list(clone.glob("pwned")) + list((tmp_path / "run").rglob("pwned"))

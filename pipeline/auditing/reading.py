@@ -43,7 +43,7 @@ def read_prepared(folder: Path, dataset: Path) -> tuple[list[Query], list[str]]:
     names = artifacts.read_json(dataset / artifacts.RAW_SOURCE)
     sources = {artifacts.RAW_TRAIN: names["train"], artifacts.RAW_TEST: names["test"]}
     queries: dict[str, Query] = {}
-    for split in reversed(artifacts.SPLITS):  # after prepare.refit validation rows are training rows
+    for split in artifacts.SPLITS:  # after prepare.refit training has the validation rows too: they count as validation
         path = folder / artifacts.split_table(split)
         if not path.exists():
             raise UserError(f"{path}: no such file: {REMEDY}")

@@ -73,7 +73,7 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     length = max(path.stat().st_size, 1)
     with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as handle:
         reader = csv.reader(handle)
-        header = next(reader, [])
+        header = [_clean(name) for name in next(reader, [])]
         _check(path, header, column)
         at = header.index(column)
         for rows in _cut((fields for fields in reader if fields), size):

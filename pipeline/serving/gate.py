@@ -16,7 +16,7 @@ from pipeline.serving.metrics import Metrics
 from pipeline.serving.refusals import refuse, refuse_busy
 from pipeline.serving.settings import Settings
 
-PROTECTED = ("/v1/", "/v2/models", "/metrics", "/version")  # open: health, the page, the schema
+PROTECTED = ("/v1/", "/v2/models", "/metrics", "/version")  # to read; open: health, the page, the schema
 KEY_HEADER = "X-API-Key"
 DISCARD = 8  # an oversized body is read to its end, up to so many times the limit, so that its sender gets to read the refusal
 
@@ -68,9 +68,11 @@ class Gate:
         """ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif scope["path"].startswith(PROTECTED) and not self._has_key(Headers(scope=scope)):
+            return
+        reads = scope["method"] in ("GET", "HEAD")  # health, page, metrics: no bodies, never shed
+        if (scope["path"].startswith(PROTECTED) or not reads) and not self._has_key(Headers(scope=scope)):
             await refuse(401, f"{KEY_HEADER}: missing or wrong")(scope, receive, send)
-        elif scope["method"] in ("GET", "HEAD"):  # health, page, metrics: no bodies, never shed
+        elif reads:
             await self.app(scope, receive, send)
         elif self.in_flight >= self.settings.max_in_flight:
             await refuse_busy()(scope, receive, send)

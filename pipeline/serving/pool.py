@@ -87,7 +87,8 @@ class Pool:
     def _replace_stuck(self) -> None:
         """A request waited in vain: what has been at one job for half of that time is taken to be stuck."""
         for worker in list(self._workers):
-            if worker.since is not None and time.monotonic() - worker.since > self._timeout_s / 2:
+            since = worker.since  # its thread may end the job meanwhile
+            if since is not None and time.monotonic() - since > self._timeout_s / 2:
                 self._workers.remove(worker)
                 worker.left_behind = True
                 self.stuck += 1
