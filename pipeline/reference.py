@@ -66,7 +66,7 @@ def run_stages(folder: Path, file: Path) -> dict[str, Any]:
         file: where the cost is kept as stages end, so that that of a killed run is not lost.
 
     Returns:
-        Wall seconds of each stage that had to run (``wall_seconds``), and the most memory that one process of theirs had (``peak_rss_mib``).
+        Wall seconds of each stage that had to run (``wall_seconds``), and the most memory of a process of theirs (``peak_rss_mib``).
     """
     cost: dict[str, Any] = artifacts.read_json(file) if file.exists() else {"wall_seconds": {}, "peak_rss_mib": 0}
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]:

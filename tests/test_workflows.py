@@ -334,7 +334,8 @@ def test_a_report_over_the_cap_is_cut_and_says_so(github: GitHub, clone: Path, t
 
 def test_hostile_text_stays_text(github: GitHub, clone: Path, tmp_path: Path) -> None:
     github.open_pull_request(5, SHA, "warmer")
-    report = f"{MARKER}\n$(touch pwned) `touch pwned` ${{{{ github.token }}}}\n@everyone and a@b.example, _@x_ &#64;y &#X040;z\n\x00\x1b[31m\u202eevil\n<!-- open"
+    calls = "@everyone and a@b.example, _@x_ &#64;y &#X040;z"
+    report = f"{MARKER}\n$(touch pwned) `touch pwned` ${{{{ github.token }}}}\n{calls}\n\x00\x1b[31m\u202eevil\n<!-- open"
     run = run_comment(github, clone, tmp_path / "run", write_artifact(tmp_path / "artifact", report=report))
     assert not run.failed, run.printed
     body = github.comments[5][0]["body"]

@@ -70,9 +70,8 @@ def _find_sources(given: str) -> tuple[Path, list[Path]]:
     if path.is_file():
         sources = [path]
     elif path.is_dir():
-        sources = sorted(
-            file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file() and not _hidden(file.relative_to(path))
-        )
+        ours = (file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file())
+        sources = sorted(file for file in ours if not _hidden(file.relative_to(path)))
     else:
         sources = sorted(file for name in glob.glob(given, recursive=True) if (file := Path(name)).is_file() and not _hidden(file))  # noqa: PTH207
     for source in sources:
