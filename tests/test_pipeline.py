@@ -93,8 +93,7 @@ def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_me
 
 @pytest.mark.slow
 def test_a_student_can_do_without_its_teachers(clone: Path, first_run: Run) -> None:
-    output = small_run(clone, "student=scratch", "train.targets=hard")
-    assert stages_run(output) == ["train", "evaluate", "export"]
+    assert stages_run(small_run(clone, "student=scratch", "train.targets=hard", stage="train")) == ["train"]
     assert json.loads((clone / "metrics/train.json").read_text())["validation_accuracy"] > 0
     restore(clone)
 
