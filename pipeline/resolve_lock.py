@@ -78,16 +78,17 @@ def merge_document(conflict: Conflict) -> str | None:
     return None if done.returncode else done.stdout
 
 
-def merge_notebook(conflict: Conflict) -> bytes | None:
+def merge_notebook(conflict: Conflict) -> str | None:
     """The side that edited the cells, whose outputs are to be made anew; None when both did, or one has no such notebook."""
-    base, ours, theirs = (_cells(conflict.get(side)) for side in (BASE, OURS, THEIRS))
+    notebooks = [conflict[side].decode() if side in conflict else None for side in (BASE, OURS, THEIRS)]
+    base, ours, theirs = map(_cells, notebooks)
     if theirs in (base, ours):
-        return conflict.get(OURS)
-    return conflict.get(THEIRS) if ours == base else None
+        return notebooks[1]
+    return notebooks[2] if ours == base else None
 
 
-def _cells(notebook: bytes | None) -> list[tuple[str, str]] | None:
-    return None if notebook is None else [(cell.cell_type, cell.source) for cell in nbformat.reads(notebook.decode(), as_version=4).cells]
+def _cells(notebook: str | None) -> list[tuple[str, str]] | None:
+    return None if notebook is None else [(cell.cell_type, cell.source) for cell in nbformat.reads(notebook, as_version=4).cells]
 
 
 def edited_by_hand(conflict: Conflict) -> str | None:
@@ -119,11 +120,10 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
         raise UserError(_yours([PIPELINE.name]))
     made = made_by_stages(yaml.safe_load(PIPELINE.read_text(encoding="utf-8")))
     documents = {path: merge_document(conflicts[path]) for path in map(str, find_documents()) if path in conflicts}
+    if str(NOTEBOOK) in conflicts:
+        documents[str(NOTEBOOK)] = merge_notebook(conflicts[str(NOTEBOOK)])
     by_stages = [path for path in conflicts if any(Path(path).is_relative_to(out) for out in made)]
-    notebook = merge_notebook(conflicts.get(str(NOTEBOOK), {}))
     generated = {str(LOCK), str(PARAMS_FILE), *by_stages, *(path for path, text in documents.items() if text is not None)}
-    if notebook:
-        generated.add(str(NOTEBOOK))
     if by_hand := sorted(conflicts.keys() - generated):
         raise UserError(_yours(by_hand))
     if str(PARAMS_FILE) in conflicts:
@@ -140,8 +140,6 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
         _take(Path(path), conflicts[path])
     for path, text in documents.items():
         Path(path).write_text(text or "", encoding="utf-8")
-    if notebook:
-        NOTEBOOK.write_bytes(notebook)
     return made
 
 

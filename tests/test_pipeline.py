@@ -93,8 +93,10 @@ def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_me
 
 @pytest.mark.slow
 def test_a_student_can_do_without_its_teachers(clone: Path, first_run: Run) -> None:
+    measured = clone / "metrics/train.json"
+    with_copies = json.loads(measured.read_text())["steps"]
     assert stages_run(small_run(clone, "student=scratch", "train.targets=hard", stage="train")) == ["train"]
-    assert json.loads((clone / "metrics/train.json").read_text())["validation_accuracy"] > 0
+    assert json.loads(measured.read_text())["steps"] < with_copies  # labels are of queries, not of their copies
     restore(clone)
 
 
