@@ -17,13 +17,16 @@ help: ## list the commands
 
 install: $(INSTALLED) ## make .venv from the lock file (hashes checked)
 
-# torch first and by itself: its CPU and GPU wheels carry different hashes under one version, so the lock leaves it out
+# torch first and by itself: its CPU and GPU wheels carry different hashes under one version, so the lock leaves it out. The rest is installed
+# by uv, which is faster than pip; where only pip knows the index (pip.conf), by pip.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	pip install --quiet --no-deps --require-hashes --requirement <(sed -n '/^uv==/,/[^\\]$$/p' requirements.lock)
+	uv pip install --quiet --python .venv --compile-bytecode --no-deps --require-hashes --requirement requirements.lock \
+	  || pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	pip check
 	touch $@
 

@@ -36,6 +36,7 @@ USED_OTHERWISE = {
     "ruff": ("Makefile", "ruff check"),
     "schemathesis": ("tests/test_abuse.py", "schemathesis"),
     "types-PyYAML": ("pipeline/params.py", "import yaml"),
+    "uv": ("Makefile", "uv pip install "),
     "zensical": ("pipeline/site.py", '"zensical", "build"'),
     "zizmor": (".ci/lint_workflows", "zizmor "),
 }
