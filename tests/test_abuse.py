@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import httpx
 import pytest
-from services import STANDIN, Service, serve
+from services import STANDIN, Service, serve, wait_until
 
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
@@ -186,8 +186,7 @@ def test_ten_times_too_much_slows_nobody_who_is_let_in(request: pytest.FixtureRe
             answers = asyncio.run(load(service.url, texts, 10 * capacity, seconds))
             stop.set()
         ended = time.perf_counter()
-        while service.predict(*["a"] * texts).elapsed.total_seconds() > 2 * p99(idle):
-            time.sleep(0.1)
+        wait_until(lambda: service.predict(*["a"] * texts).elapsed.total_seconds() <= 2 * p99(idle))
         recovery = time.perf_counter() - ended
         admitted = [took for status, took in answers if status == 200]
         figures = {

@@ -84,6 +84,22 @@ def test_the_test_that_runs_a_command_is_there(place: str) -> None:
         assert [command for command, where in ELSEWHERE.items() if where == place and command not in script] == []
 
 
+@pytest.mark.parametrize(
+    ("target", "call"),
+    [
+        (["audit"], "python -m pipeline.audit"),
+        (["publish"], "python -m pipeline.publish"),
+        (["publish", "REPO=user/name", "PUSH=1"], "python -m pipeline.publish --repo user/name --push"),
+        (["publish", "ONNX=1", "PUBLIC=1"], "python -m pipeline.publish --onnx --public"),
+        (["sweep"], "python -m pipeline.sweep --trials 30"),
+        (["sweep", "TRIALS=2", "SWEEP=-S data=csv --study real"], "python -m pipeline.sweep --trials 2 -S data=csv --study real"),
+    ],
+)
+def test_make_calls_the_module_that_the_tests_call(target: list[str], call: str) -> None:
+    """With options that the module has: those tests use them."""
+    assert sh(Path(), "make", "--dry-run", "--assume-old=.venv/installed", *target).splitlines()[-1].split() == call.split()
+
+
 @pytest.fixture(scope="module")
 def finished(clone: Path, first_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the clone in which the pipeline ran: what a user has, who left `main` where the run began."""

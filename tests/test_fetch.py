@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -209,7 +210,10 @@ def test_a_pinned_dataset_is_the_same_bytes_from_the_hub_and_from_a_folder(datas
         assert any(f"/resolve/{REVISION}/" in path for path in hub.asked)
     files = [(dataset / "raw/dataset" / name) for name in ("train.csv", "test.csv", "source.json")]
     from_hub = [file.read_bytes() for file in files]
-    cards_rows(dataset, None, code=1)
+    shutil.rmtree(dataset / "raw/dataset")
+    output = cards_rows(dataset, None, code=1)
+    assert "from $OURS_DIR" in output
+    assert "unknown" in output
     assert [file.read_bytes() for file in files] == from_hub
     assert from_hub[0].decode().splitlines()[:2] == ["line,text,intent", "2,my card fell into the harbour,lost"]
 

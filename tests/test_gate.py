@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from services import STANDIN, Service, serve
+from services import STANDIN, Service, serve, wait_until
 
 LIMIT = 2_000
 KEY = "0123456789abcdef"
@@ -17,19 +17,8 @@ KEY = "0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    options = (
-        "--max-body-bytes",
-        str(LIMIT),
-        "--max-in-flight",
-        "3",
-        "--max-waiting-texts",
-        "3",
-        "--body-timeout-s",
-        "1",
-        "--timeout-s",
-        "2",
-    )
-    with serve(tmp_path_factory.mktemp("serve"), *options, "--workers", "3", program=STANDIN) as running:
+    limits = f"--max-body-bytes {LIMIT} --max-in-flight 3 --max-waiting-texts 3 --body-timeout-s 1 --timeout-s 2 --workers 3"
+    with serve(tmp_path_factory.mktemp("serve"), *limits.split(), program=STANDIN) as running:
         yield running
 
 
@@ -78,9 +67,8 @@ def test_a_body_that_does_not_come_is_given_up_and_gives_its_slot_back(service: 
 
 def test_more_requests_than_may_be_in_flight_are_refused_at_once_and_health_is_answered(service: Service) -> None:
     with ThreadPoolExecutor(3) as threads:
-        slow = [threads.submit(service.predict, "sleep 1") for _ in range(3)]
-        while service.counted("serve_requests_in_flight") < 3:
-            time.sleep(0.01)
+        slow = [threads.submit(service.predict, "sleep 1.5") for _ in range(3)]
+        wait_until(lambda: service.counted("serve_requests_in_flight") == 3)
         refused = service.predict("sleep 1")
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert "try again" in refused.json()["error"]
@@ -93,28 +81,28 @@ def test_more_requests_than_may_be_in_flight_are_refused_at_once_and_health_is_a
 def test_more_texts_than_may_wait_are_refused_but_a_request_that_is_alone_is_not(service: Service) -> None:
     assert service.predict(*["a"] * 10).status_code == 200
     with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(service.predict, "sleep 1", "a")
-        while service.counted("serve_texts_waiting") < 2:
-            time.sleep(0.01)
+        slow = threads.submit(service.predict, "sleep 1.5", "a")
+        wait_until(lambda: service.counted("serve_texts_waiting") == 2)
         assert service.predict("a").status_code == 200
         assert service.predict("a", "a", "a").status_code == 503
         assert slow.result().status_code == 200
 
 
-def test_a_hung_inference_is_given_up_and_its_slot_recovered(service: Service) -> None:
-    for _ in range(2):
-        with ThreadPoolExecutor(3) as threads:
-            statuses = [answer.status_code for answer in threads.map(service.predict, ["hang"] * 3)]
-        assert statuses == [504] * 3  # every thread hangs
-        assert service.predict("a").status_code == 200
-        assert service.counted("serve_texts_waiting") == 0
-    assert service.counted("serve_threads_stuck") == 6
-    assert service.get("/v2/health/live").status_code == 200
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(service.predict, ["hang"] * 2))
-    live = service.get("/v2/health/live")
-    assert service.get("/v2/health/ready").status_code == 503
-    assert (live.status_code, live.json()) == (503, {"live": False})  # whoever watches it may start it anew
+def test_a_hung_inference_is_given_up_and_its_slot_recovered(tmp_path: Path) -> None:
+    with serve(tmp_path, "--timeout-s", "2", "--workers", "3", program=STANDIN) as service:
+        for _ in range(2):
+            with ThreadPoolExecutor(3) as threads:
+                statuses = [answer.status_code for answer in threads.map(service.predict, ["hang"] * 3)]
+            assert statuses == [504] * 3  # every thread hangs
+            assert service.predict("a").status_code == 200
+            assert service.counted("serve_texts_waiting") == 0
+        assert service.counted("serve_threads_stuck") == 6
+        assert service.get("/v2/health/live").status_code == 200
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(service.predict, ["hang"] * 2))
+        live = service.get("/v2/health/live")
+        assert service.get("/v2/health/ready").status_code == 503
+        assert (live.status_code, live.json()) == (503, {"live": False})  # whoever watches it may start it anew
 
 
 def test_a_defect_is_a_500_and_a_line_that_quotes_nothing(service: Service) -> None:
@@ -174,13 +162,11 @@ def test_told_to_end_under_load_it_answers_all_that_it_took(tmp_path: Path) -> N
 
     with serve(tmp_path, "--drain-s", "1.5", "--workers", "4", program=STANDIN) as service, ThreadPoolExecutor(9) as threads:
         clients = [threads.submit(ask, service) for _ in range(8)]
-        while len(statuses) < 40:
-            time.sleep(0.01)
+        wait_until(lambda: len(statuses) >= 40)
         last = threads.submit(service.predict, "sleep 4")  # still at work when the drain is over
         time.sleep(0.5)
         service.process.terminate()
-        while service.get("/v2/health/ready").status_code == 200:
-            time.sleep(0.02)
+        wait_until(lambda: service.get("/v2/health/ready").status_code == 503)
         stop.set()
         for client in clients:
             client.result()

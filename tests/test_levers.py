@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +116,8 @@ def test_each_labels_rows_are_dealt_out_evenly() -> None:
     labels = np.array([0] * 10 + [1] * 5)
     parts = deal(labels, 3, seed=1)
     for label in (0, 1):
-        counts = Counter(parts[labels == label].tolist())
-        assert max(counts.values()) - min(counts.values()) <= 1
+        counts = np.bincount(parts[labels == label], minlength=3)
+        assert len(counts) == 3
+        assert counts.max() - counts.min() <= 1
     assert (deal(labels, 3, seed=1) == parts).all()
+    assert (deal(labels, 3, seed=2) != parts).any()

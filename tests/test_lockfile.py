@@ -91,7 +91,7 @@ def stale_by_nonsense(root: Path) -> None:
         (stale_by_tracked_dep, "evaluate: changed deps: fetch.py: "),
         (stale_by_deletion, "evaluate: changed outs: metrics/predictions.csv: deleted"),
         (stale_by_absence, "no such file"),
-        (stale_by_nonsense, ""),
+        (stale_by_nonsense, "mapping values are not allowed here"),
     ],
 )
 def test_a_lock_that_does_not_match_the_tree_is_stale_and_says_where(tree: Path, spoil: Callable[[Path], None], what: str) -> None:

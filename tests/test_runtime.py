@@ -14,8 +14,19 @@ def test_an_asked_precision_stays(asked: str) -> None:
     assert resolve_precision(asked) == asked
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({}, "fp32"), ({"avx512_bf16": False, "avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")],
+)
+def test_auto_is_bf16_only_where_torch_tells_of_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolve_precision("auto") == precision
+
+
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux tells the instructions of its CPU")
-def test_auto_is_bf16_only_where_the_cpu_has_instructions_for_it() -> None:
+def test_torch_tells_what_linux_tells_of_this_cpu() -> None:
     flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     assert resolve_precision("auto") == ("bf16" if flags & {"avx512_bf16", "amx_bf16"} else "fp32")
 

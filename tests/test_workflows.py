@@ -54,9 +54,11 @@ class Office:
         return sh(self.desk, "git", "rev-parse", "HEAD").strip()
 
     def set_learning_rate(self, value: float) -> None:
-        params = yaml.safe_load((self.desk / "params.yaml").read_text())
-        params["train"]["learning_rate"] = value
-        (self.desk / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        path = self.desk / "configs/config.yaml"
+        text, count = re.subn(r"^  learning_rate: \S+", f"  learning_rate: {value}", path.read_text(), flags=re.MULTILINE)
+        assert count == 1
+        path.write_text(text)
+        sh(self.desk, "python", "-m", "pipeline.compose")
 
     def set_budget(self, name: str, value: float) -> None:
         path = self.desk / "pyproject.toml"
@@ -227,7 +229,8 @@ def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Offi
     sh(office.desk, "git", "apply", str(office.scratch / "artifact1/results.patch"))
     changed = set(sh(office.desk, "git", "diff", "--name-only").split())
     assert {"dvc.lock", "metrics/evaluate.json", "README.md", "docs/tour.ipynb"} <= changed
-    sh(office.desk, "pytest", "-q", "tests/test_documents.py", "tests/test_tour.py", "-k", "generated or kept")
+    files = [f"tests/test_{name}.py" for name in ("documents", "tour", "structure")]
+    assert "skipped" not in sh(office.desk, "pytest", "-q", *files, "-k", "generated or kept or committed_params")
     office.set_budget("ece", 1.0)
     office.set_budget("accuracy_drop", 1.0)
     office.set_budget("macro_f1_drop", 1.0)
@@ -277,8 +280,9 @@ def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(o
     assert "train.learning_rate" in report
     assert "faster" in printed["dvc exp list origin"]
     changed = sh(walker, "git", "diff", "--name-only", "origin/main", "origin/try-faster").split()
-    assert {"params.yaml", "dvc.lock", "metrics/evaluate.json", "metrics/predictions.csv"} <= set(changed)
+    assert {"configs/config.yaml", "params.yaml", "dvc.lock", "metrics/evaluate.json", "metrics/predictions.csv"} <= set(changed)
     assert sh(walker, "git", "status", "--porcelain") == ""
+    sh(walker, "pytest", "-q", "tests/test_structure.py", "-k", "committed_params")
     assert "up to date" in sh(walker, "dvc", "status")
 
 
