@@ -110,8 +110,8 @@ serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
 abuse: install ## maltreat the service: 500 generated requests an operation, a minute of overload, a fresh environment from the lock
 	pytest tests/test_abuse.py tests/test_images.py --examples 500 --overload 60 --images
 
-benchmark: install ## how fast the student is taught, where the time goes (FULL=1 trains each to its end; RECORD=1: for the documents)
-	python -m benchmarks.training $(if $(FULL),--full) $(if $(RECORD),--record)
+benchmark: install ## how fast the student is taught, where the time goes (FULL=1 trains each to its end; RECORD=1: for the documents, the rivals with FULL=1)
+	python -m benchmarks.training $(if $(FULL),--full $(if $(RECORD),--record))
 	python -m benchmarks.training_step $(if $(RECORD),--record)
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes

@@ -128,7 +128,7 @@ def main() -> None:
     pools = read_pools(classifier, args.data, args.out_of_scope)
     rows = alarm_rates(pools, len(classifier.labels), args.draws)
     result = {
-        "command": "python -m benchmarks.drift_power",
+        "command": f"python -m benchmarks.drift_power --draws {args.draws}",
         "significance": SIGNIFICANCE,
         "least_effect": LEAST_EFFECT,
         "train": len(pools["train"].words),

@@ -64,7 +64,8 @@ def running_service(model: Path) -> Iterator[int]:
     """
     with tempfile.TemporaryFile("w+") as log:
         command = [sys.executable, "-m", "pipeline.serve", "--model", str(model), "--port", "0"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        settings = {name: value for name, value in os.environ.items() if not name.startswith("SERVE_")}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=settings)
         try:
             port = await_port(process, log.fileno())
             cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
@@ -128,7 +129,9 @@ async def compare_alone(port: int, texts: list[str], classifier: Classifier) -> 
     for n, text in enumerate(texts):
         content = request(text)
         started = time.perf_counter()
-        await ask(reader, writer, content)
+        status = await ask(reader, writer, content)
+        if status != 200:
+            raise UserError(f"the service answers {status}: see its log above")
         between = time.perf_counter()
         classifier.answer([text], top_k=1)
         taken_2N[:, n] = 1000 * (between - started), 1000 * (time.perf_counter() - between)

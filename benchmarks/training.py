@@ -6,7 +6,8 @@ Without --full: queries a second of one epoch over few queries, the contenders b
 own way of learning:
 
 distilled   the stage `train`: batches of like length, soft targets and the teacher's hidden states out of a file, precision of the params
-ordinary    the same student and batch size; `Trainer` on labels, every query padded to 128 word pieces, fp32: what the examples do
+ordinary    the same student, cut out of the fine-tuned teacher too, and batch size; `Trainer` on labels, every query padded to 128
+            word pieces, fp32: what the examples do
 encoder     the base encoder, a mean over its last states and a linear head, on labels: the fine-tuned teacher, as `teach` trains it
 linear      TF-IDF of words and LinearSVC
 
@@ -61,11 +62,11 @@ FEATURES, SOFT = Path("data/features"), Path("data/soft_targets")
 TEACHER, ENCODER = Path("models/teacher"), Path("data/raw/encoder")
 PADDED = 128  # word pieces, what examples pad to
 ORDINARY_EPOCHS = 10
-QUERIES = 256  # in the timed epoch; with the copies, `1 + copies_per_epoch` times as many
+QUERIES = 512  # in the timed epoch; with the copies, `1 + copies_per_epoch` times as many
 SETFIT = "setfit"
 ROWS = {
     "distilled": "TinyBERT, distilled",
-    "ordinary": "TinyBERT, labels, padded to 128, fp32",
+    "ordinary": "TinyBERT of the same start, labels, padded to 128, fp32",
     "encoder": "MiniLM-L6, labels",
     SETFIT: "MiniLM-L6, labels, SetFit",
     "linear": "TF-IDF + LinearSVC",
@@ -245,6 +246,9 @@ def main() -> None:
     parser.add_argument("--contender", choices=[name for name in ROWS if name != "distilled"], help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.record and not args.full:
+        raise UserError("--record: the table has each contender trained to its end: add --full")
+    Path("build").mkdir(exist_ok=True)
     params = prepare()
     if args.contender:
         artifacts.write_json(args.result, train_fully(args.contender, params))

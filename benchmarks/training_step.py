@@ -13,7 +13,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -22,7 +21,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.results import add_record, tell
 from benchmarks.training import Lesson, distilled, prepare
-from pipeline import artifacts
 from pipeline.errors import exit_with_one_line
 from pipeline.runtime import machine_class
 from pipeline.tables.performance import STEP, step_table
@@ -126,7 +124,7 @@ def main() -> None:
         "profiled_queries_per_second": [round(epoch.profiled_rate, 1) for epoch in seen],
         "shares": {group: [round(epoch.shares[group], 4) for epoch in seen] for group in seen[0].shares},
         "mflop_per_query": round(flop / 1e6, 1),
-        "padding_waste": artifacts.read_json(Path("metrics/train.json"))["padding_waste"],
+        "padding_waste": round(lesson.buckets.padding_waste(), 4),
         "model_gflops": [round(epoch.rate * flop / 1e9, 1) for epoch in seen],
         "peak_gflops": [round(epoch.peak / 1e9, 1) for epoch in seen],
         "share_of_peak": [round(epoch.rate * flop / epoch.peak, 4) for epoch in seen],

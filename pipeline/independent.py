@@ -57,7 +57,7 @@ def without_twins(folder: Path, predictions: list[dict[str, str]]) -> dict[str, 
 
 def agreement_with_our_labels(folder: Path) -> dict[str, Any]:
     """Accuracy of every model on the repository's own queries, none of which it has seen."""
-    with SAMPLE.open(encoding="utf-8", newline="") as handle:
+    with (folder / SAMPLE).open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
     model = folder / "models" / STUDENT
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))

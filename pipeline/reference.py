@@ -15,6 +15,7 @@ import csv
 import hashlib
 import resource
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -35,6 +36,7 @@ RUNS = Path(".dvc/tmp/runs")  # in the clone: one file a seed
 STUDENT = "tinybert"
 BANKING77 = "banking77"
 SIGNIFICANCE = 0.05
+RSS_A_MIB = 1 << (20 if sys.platform == "darwin" else 10)  # bytes there, KiB elsewhere
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,25 @@ PLANS = {
 }
 
 
-def run_stages(folder: Path, file: Path) -> dict[str, Any]:
+def run_stages(folder: Path, commit: str, file: Path) -> dict[str, Any]:
     """Runs the stages one by one.
 
     Args:
         folder: the clone.
-        file: where the cost is kept as stages end, so that that of a killed run is not lost.
+        commit: what is checked out there.
+        file: where the cost is kept as stages end, so that that of a killed run of this commit is not lost.
 
     Returns:
         Wall seconds of each stage that had to run (``wall_seconds``), and the most memory of a process of theirs (``peak_rss_mib``).
     """
-    cost: dict[str, Any] = artifacts.read_json(file) if file.exists() else {"wall_seconds": {}, "peak_rss_mib": 0}
+    nothing: dict[str, Any] = {"commit": commit, "wall_seconds": {}, "peak_rss_mib": 0}
+    kept = artifacts.read_json(file) if file.exists() else nothing
+    cost = kept if kept["commit"] == commit else nothing
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]:
         started = time.monotonic()
         if any(line.startswith(f"Running stage '{stage}'") for line in list(run(folder, "dvc", "repro", stage))):
             cost["wall_seconds"][stage] = round(time.monotonic() - started, 1)
-            cost["peak_rss_mib"] = max(cost["peak_rss_mib"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+            cost["peak_rss_mib"] = max(cost["peak_rss_mib"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // RSS_A_MIB)
             artifacts.write_json(file, cost)
     return cost
 
@@ -88,7 +93,7 @@ def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
         pass
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".cost")
-    cost = run_stages(folder, part)
+    cost = run_stages(folder, commit, part)
     with (folder / "metrics" / "predictions.csv").open(encoding="utf-8", newline="") as handle:
         predictions = list(csv.DictReader(handle))
     result = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,13 @@ from small_models import LABELS, make_tokenizer, texts, write_split
 from transformers import BertConfig, BertModel
 
 from benchmarks.levers.folds import FOLDS, deal
+from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.report import join
+from benchmarks.levers.tasks import Task, Work, work_folder
+from pipeline.params import read_params
+from pipeline.recipe import TrainParams
 from pipeline.tables.levers import TABLES
+from pipeline.teach import TeachParams
 
 ROWS, TEST_ROWS = 96, 12
 SHAPE = {"layers": 2, "hidden": 16, "heads": 2, "intermediate": 32}
@@ -100,6 +106,19 @@ def test_the_test_split_is_scored_once_a_seed_beside_the_teachers(checkout: Path
     assert {"bag_of_words", "base_encoder", "finetuned0", "product", "wider"} <= told["final"]["teachers"].keys()
     assert len(student["against_teachers"]["product"]) == 2
     assert all(0 <= student[part]["mean"] <= 1 for part in ("accuracy", "macro_f1", "without_twins", "sample"))
+
+
+def test_what_other_params_or_another_recipe_gave_is_no_result(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = checkout / "params.yaml"
+    work = Work(checkout, tmp_path, read_params("teach", TeachParams, params), read_params("train", TrainParams, params))
+    shorter = replace(work, train=work.train.model_copy(update={"epochs": 1}))
+    assert work_folder(tmp_path, work) == work_folder(tmp_path, replace(work, folder=tmp_path / "x"))
+    assert work_folder(tmp_path, work) != work_folder(tmp_path, shorter)
+    work.keep(Task("fold0", "student", "base", 42), {"accuracy": 0.5})
+    work.keep(Task("fold0", "teach", "bag_of_words"), {"seconds": 1.0})
+    assert work.finished() == {"fold0/student/base/42", "fold0/teach/bag_of_words/0"}
+    monkeypatch.setitem(RECIPES, "base", replace(RECIPES["base"], copies=12))
+    assert work.finished() == {"fold0/teach/bag_of_words/0"}
 
 
 def test_studies_of_other_machines_stay() -> None:

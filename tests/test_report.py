@@ -104,7 +104,7 @@ def test_the_spread_of_seeds_is_measured_where_a_reference_run_has_several(tree:
     (folder / "this.json").write_text(f'{{"seeds": [1, 2, 3], "params": {{"fetch": {{"train": "mine.csv"}}}}, {models}}}')
     text = markdown(tree)
     assert "of 0.10 and 0.20 points, measured over 3 seeds: `metrics/reference/this.json`" in text
-    assert "0.28 (accuracy) and 0.55 (macro-F1)" in text  # 1.96 times the root of 2 times the spread
+    assert "0.61 (accuracy) and 1.22 (macro-F1)" in text  # 4.30 (Student's law, 2 degrees of freedom) times the root of 2 times the spread
 
 
 def test_the_same_predictions_are_no_change(tree: Path) -> None:

@@ -7,11 +7,11 @@ Run     python -m benchmarks.levers --data build/banking77 [--device cuda --work
         python -m benchmarks.levers --data build/banking77 --suspects base_encoder       suspect labels left out, or given another
 
 ``--data`` is a checkout in which `featurize` ran on BANKING77 with all training rows in train; `make banking77` leaves one. Each fold has
-its own teachers, copies and seed, so a recipe is trained three times and judged on each of the 10,003 training rows once; the test split is
-not touched. Finished tasks are kept under ``--work``: a killed run goes on, and further recipes join those that are there. Writes
-metrics/reference/levers.json from all of them, prints tables, ends with one line of JSON. A section of that file (folds, thirds, suspects,
-final, shots) has a study for each kind of machine. A study stays as it was when nothing of it is under ``--work``, or when another kind of
-machine made it, so that nobody scores the test split again to see it.
+its own teachers, copies and seed, so a recipe is trained three times and judged on every training row once; the test split is not
+touched. Finished tasks are kept under ``--work``, in a folder for these params, rows and kind of machine: a killed run goes on, and
+further recipes join those that are there. Writes metrics/reference/levers.json from all of them, prints tables, ends with one line of
+JSON. A section of that file (folds, thirds, suspects, final, shots) has a study for each kind of machine. A study stays as it was when
+nothing of it is done here, or when another kind of machine made it, so that nobody scores the test split again to see it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import argparse
 import json
 import multiprocessing
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ import torch
 from benchmarks.levers import report
 from benchmarks.levers.folds import STUDIES
 from benchmarks.levers.recipes import RECIPES
-from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, plan_suspects, run
+from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, plan_suspects, run, work_folder
 from benchmarks.levers.teachers import ACTS
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
@@ -42,15 +43,18 @@ from pipeline.teach import TeachParams
 def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
     """Runs tasks side by side, each when what it needs is there, in order as far as that allows; keeps each result at once.
 
+    Where one fails no further one begins, and those beside it are kept.
+
     Raises:
         UserError: a task needs what no task makes.
     """
     done = work.finished()
     pending = [task for task in tasks if task.name not in done]
     running: dict[Future[dict[str, Any]], Task] = {}
+    failed: Future[dict[str, Any]] | None = None
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        while pending or running:
-            ready = [task for task in pending if done.issuperset(task.needs)]
+        while running or (pending and not failed):
+            ready = [task for task in pending if not failed and done.issuperset(task.needs)]
             if not running and not ready:
                 raise UserError(f"{pending[0].name}: needs {sorted(set(pending[0].needs) - done)}, which nothing makes")
             for task in ready[: workers - len(running)]:
@@ -58,9 +62,14 @@ def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
                 running[pool.submit(run, work, task)] = task
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
+                if future.exception():
+                    failed = future
+                    continue
                 work.keep(task, future.result())
                 done.add(task.name)
                 print(f"{task.name}: {report.brief(future.result())}; {len(pending) + len(running)} to go", flush=True)
+    if failed:
+        failed.result()  # raises what stopped it
 
 
 def main() -> None:
@@ -97,6 +106,7 @@ def main() -> None:
     params = args.data / "params.yaml"
     teach, train = read_params("teach", TeachParams, params), read_params("train", TrainParams, params)
     work = Work(args.data, args.work, teach.model_copy(update=device), train.model_copy(update=device))
+    work = replace(work, folder=work_folder(args.work, work))
 
     tasks = plan_shots() if args.shots else []
     tasks += plan_final(args.final, args.seeds) if args.final else []

@@ -74,7 +74,7 @@ def read_fold(data: Path, name: str) -> Fold:
             train = take(rows, np.sort(np.concatenate([order[labels_N[order] == label][:shots] for label in np.unique(labels_N)])))
     seed = SEED + number
     assert train.labels is not None
-    with SAMPLE.open(encoding="utf-8", newline="") as handle:
+    with (data / SAMPLE).open(encoding="utf-8", newline="") as handle:
         ours = [row["text"] for row in csv.DictReader(handle)]
     more = queries(tokenizer, [*ours, *augment(ours, MORE_COPIES, seed)])
     copies = queries(tokenizer, augment(train.texts, COPIES, seed))

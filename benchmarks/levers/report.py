@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 from scipy.special import softmax
+from scipy.stats import t
 
-from benchmarks.levers.folds import MORE_COPIES, SAMPLE, STUDIES, Fold, read_fold
+from benchmarks.levers.folds import SAMPLE, STUDIES, Fold, read_fold
 from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.tasks import DRAWS, SHOTS, Work
 from benchmarks.levers.teachers import ACTS
@@ -38,16 +39,14 @@ def gather(work: Work) -> dict[str, Any]:
         for study in ("folds", "thirds")
     )
     sections = {
-        "folds": (_folds(work, results, folds), ("fold",)),
-        "thirds": (_folds(work, results, thirds), ("third",)),
-        "suspects": (_suspects(results, folds), ("fold",)),
-        "final": (_final(work, results), ("full",)),
-        "shots": (_shots(results), ("shots",)),
+        "folds": _folds(work, results, folds),
+        "thirds": _folds(work, results, thirds),
+        "suspects": _suspects(results, folds),
+        "final": _final(work, results),
+        "shots": _shots(results),
     }
-    return {
-        name: told | {"machines": work.machines(*names), "params": work.train.model_dump()} if told else {}
-        for name, (told, names) in sections.items()
-    }
+    made_by = {"machines": [work.machine], "params": work.train.model_dump()}
+    return {name: told | made_by if told else {} for name, told in sections.items()}
 
 
 def join(before: dict[str, list[dict[str, Any]]], now: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -65,14 +64,22 @@ def over(values: list[float]) -> dict[str, Any]:
     return {"mean": round(statistics.mean(values), DECIMALS), "std": round(spread, DECIMALS), "each": [round(v, DECIMALS) for v in values]}
 
 
-def against(folds: list[Fold], before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
-    """The change of accuracy on all judgements together, its 95 % interval and McNemar's p."""
-    names = [f"{fold.name} {name}" for fold in folds for name in fold.held.names]
-    labels = [str(label) for fold in folds for label in _labels(fold)]
-    old, new = ([str(p) for result in results for p in result["predicted"]] for results in (before, after))
-    told = compare(pair(names, labels, old, new), SIGNIFICANCE)["accuracy"]
+def against(fold: Fold, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The change of accuracy on the queries of one part, its 95 % interval and McNemar's p."""
+    labels = [str(label) for label in _labels(fold)]
+    old, new = ([str(p) for p in result["predicted"]] for result in (before, after))
+    told = compare(pair(fold.held.names, labels, old, new), SIGNIFICANCE)["accuracy"]
     figures = {"change": told.change, "low": told.low, "high": told.high, "mcnemar_p": told.p or 0.0}
     return {key: round(value, DECIMALS) for key, value in figures.items()}
+
+
+def over_parts(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
+    """The change of accuracy: mean over parts, which differ in rows, teachers and seed, its 95 % interval by Student's law, and each."""
+    each = [float(new["accuracy"] - old["accuracy"]) for old, new in zip(before, after, strict=True)]
+    change = statistics.mean(each)
+    reach = float(t.ppf(1 - SIGNIFICANCE / 2, len(each) - 1)) * statistics.stdev(each) / len(each) ** 0.5
+    figures = {"change": change, "low": change - reach, "high": change + reach}
+    return {key: round(value, DECIMALS) for key, value in figures.items()} | {"each": [round(value, DECIMALS) for value in each]}
 
 
 def _labels(fold: Fold) -> np.ndarray:
@@ -112,7 +119,7 @@ def _recipes(work: Work, results: dict[str, Any], folds: list[Fold]) -> dict[str
         told[name] = {
             "what": RECIPES[name].what,
             **figures,
-            "against": {"recipe": done[0], **against(folds, anchor, runs)},
+            "against": {"recipe": done[0], **over_parts(anchor, runs)},
             "abstention": _abstention(work, folds, name),
         }
     return told
@@ -141,7 +148,7 @@ def _suspects(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
                 "suspects": over([run["suspects"] for run in next(iter(done.values()))]),
                 "all_labels": over([score["accuracy"] for score in plain]),
                 "acts": {
-                    act: {"accuracy": over([run["accuracy"] for run in runs]), "against_all_labels": against(folds, plain, runs)}
+                    act: {"accuracy": over([run["accuracy"] for run in runs]), "against_all_labels": over_parts(plain, runs)}
                     for act, runs in done.items()
                 },
             }
@@ -156,28 +163,33 @@ def _final(work: Work, results: dict[str, Any]) -> dict[str, Any]:
     fold = read_fold(work.data, "full")
     assert fold.train.labels is not None
     alone = ~have_twins(fold.held.texts, _labels(fold), fold.train.texts, fold.train.labels)
-    with SAMPLE.open(encoding="utf-8", newline="") as handle:
+    with (work.data / SAMPLE).open(encoding="utf-8", newline="") as handle:
         ours = np.array([fold.labels.index(row["intent"]) for row in csv.DictReader(handle)])
 
     def row(runs: list[dict[str, Any]], sample: list[list[int]]) -> dict[str, Any]:
         predicted = [np.array(run["predicted"]) for run in runs]
-        return {key: over([run[key] for run in runs]) for key in ("accuracy", "macro_f1")} | {
-            "without_twins": over([accuracy(_labels(fold)[alone], each[alone]) for each in predicted]),
-            "sample": over([accuracy(ours, np.array(each)[: len(fold.more) // (1 + MORE_COPIES)]) for each in sample]),
-        }
+        told = {key: over([run[key] for run in runs]) for key in ("accuracy", "macro_f1")}
+        told["without_twins"] = over([accuracy(_labels(fold)[alone], each[alone]) for each in predicted])
+        return told | ({"sample": over([accuracy(ours, np.array(each)[: len(ours)]) for each in sample])} if sample else {})
 
-    told: dict[str, Any] = {"queries": len(fold.held), "queries_without_twins": int(alone.sum()), "teachers": {}, "students": {}}
+    told: dict[str, Any] = {
+        "queries": len(fold.held),
+        "queries_without_twins": int(alone.sum()),
+        "queries_of_the_sample": len(ours),
+        "teachers": {},
+        "students": {},
+    }
     for name in (name for name in scores if name != "sample"):
         told["teachers"][name] = row([scores[name]], [scores["sample"][name]])
     for name, recipe in RECIPES.items():
         runs = {key: result for key, result in results.items() if key.startswith(f"full/student/{name}/")}
         if runs:
             figures = list(runs.values())
-            differences = {teacher: [against([fold], [scores[teacher]], [run]) for run in figures] for teacher in told["teachers"]}
+            differences = {teacher: [against(fold, scores[teacher], run) for run in figures] for teacher in told["teachers"]}
             told["students"][name] = {
                 "what": recipe.what,
                 "seeds": [int(key.rsplit("/", 1)[1]) for key in runs],
-                **row(figures, [run["sample"] for run in figures]),
+                **row(figures, [] if recipe.more else [run["sample"] for run in figures]),  # of texts that it has seen nobody asks
                 "against_teachers": differences,
             }
     return told

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from benchmarks.levers.folds import INNER, SEED, STUDIES, read_fold
 from benchmarks.levers.recipes import RECIPES, Recipe
 from benchmarks.levers.students import study_student
 from benchmarks.levers.teachers import ACTS, DOUBTERS, PRODUCT, PRODUCTS, WIDER, Study, act_on_suspects, score_teachers, teach, teach_unseen
+from pipeline import artifacts
 from pipeline.recipe import TrainParams
 from pipeline.runtime import fix_runtime, machine_class
 from pipeline.teach import TeachParams
@@ -52,7 +54,7 @@ class Work:
 
     Attributes:
         data: a checkout in which `featurize` ran on BANKING77.
-        folder: for what is done already.
+        folder: for what is done already, see `work_folder`.
         teach: how teachers are fitted.
         train: the committed recipe.
     """
@@ -63,37 +65,43 @@ class Work:
     train: TrainParams
 
     @cached_property
+    def machine(self) -> dict[str, Any]:
+        """What the tasks run on."""
+        return machine_class(self.train.threads, self.train.precision, self.train.device) | {"transformers": transformers.__version__}
+
+    @cached_property
     def study(self) -> Study:
         """The teachers' part of it."""
         return Study(self.data, self.folder, self.teach)
 
-    @property
-    def _results(self) -> Path:
-        return self.folder / "results.jsonl"
-
     def results(self) -> dict[str, dict[str, Any]]:
-        """What every finished task returned."""
-        if not self._results.exists():
-            return {}
-        lines = self._results.read_text(encoding="utf-8").splitlines()
-        return {entry["task"]: entry["result"] for entry in map(json.loads, lines)}
-
-    def machines(self, *names: str) -> list[dict[str, Any]]:
-        """What the finished tasks ran on whose names begin so."""
-        lines = self._results.read_text(encoding="utf-8").splitlines() if self._results.exists() else []
-        told = [entry["machine"] for entry in map(json.loads, lines) if entry["task"].startswith(names)]
-        return [json.loads(text) for text in dict.fromkeys(json.dumps(machine, sort_keys=True) for machine in told)]
+        """What every finished task returned, but for what a recipe gave that is another one now."""
+        entries = map(artifacts.read_json, sorted((self.folder / "results").glob("*.json")))
+        return {entry["task"]: entry["result"] for entry in entries if entry["recipe"] == _recipe(entry["task"])}
 
     def finished(self) -> set[str]:
         """The names of the finished tasks."""
         return set(self.results())
 
     def keep(self, task: Task, result: dict[str, Any]) -> None:
-        """Adds a result and what it was made on, in one write."""
-        machine = machine_class(self.train.threads, self.train.precision, self.train.device) | {"transformers": transformers.__version__}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._results.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"task": task.name, "machine": machine, "result": result}) + "\n")
+        """Writes a result to a file of its own."""
+        file = self.folder / "results" / f"{task.name.replace('/', '-')}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.write_json(file, {"task": task.name, "recipe": _recipe(task.name), "result": result})
+
+
+def _recipe(task: str) -> dict[str, Any] | None:
+    """The recipe of a student's task, as it is now."""
+    _, kind, what, _ = task.split("/")
+    return asdict(RECIPES[what]) if kind == "student" and what in RECIPES else None
+
+
+def work_folder(root: Path, work: Work) -> Path:
+    """A folder for what is done with these params, on these rows, on this kind of machine: what another made is no result here."""
+    features = work.data / "data" / "features"
+    rows = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(features.glob("*.parquet"))}
+    made_of = {"teach": work.teach.model_dump(), "train": work.train.model_dump(), "rows": rows, "machine": work.machine}
+    return root / hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def teachers(fold: str, members: tuple[str, ...]) -> list[Task]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from pipeline.errors import UserError
 from pipeline.paired import Difference
@@ -49,8 +49,12 @@ class Spread(NamedTuple):
     source: str
 
     def floor(self, metric: str, significance: float) -> float:
-        """The difference that two runs of one recipe under two seeds stay below, but for a share of ``significance`` (normal law)."""
-        return float(norm.ppf(1 - significance / 2)) * math.sqrt(2) * self.std[metric]
+        """The difference that two runs of one recipe under two seeds stay below, but for a share of ``significance``.
+
+        Student's law where the deviation was measured, over few seeds; the normal law where it is declared.
+        """
+        law = norm if self.seeds == 1 else t(self.seeds - 1)
+        return float(law.ppf(1 - significance / 2)) * math.sqrt(2) * self.std[metric]
 
 
 class Check(NamedTuple):

@@ -127,9 +127,10 @@ def cost() -> str:
 
 def arithmetic() -> str:
     """How long many rows take, at the measured rate of one worker."""
-    if not BULK.exists():
+    alone = [run for run in artifacts.read_json(BULK)["runs"] if run["workers"] == 1] if BULK.exists() else []
+    if not alone:
         return "Not measured yet: `python -m benchmarks.batch --record`.\n"
-    largest = max((run for run in artifacts.read_json(BULK)["runs"] if run["workers"] == 1), key=lambda run: run["rows"])
+    largest = max(alone, key=lambda run: run["rows"])
     rate = statistics.median(largest["rows_per_second"])
     rows = []
     for queries in (10**5, 10**6, 10**9):
