@@ -31,6 +31,7 @@ $(INSTALLED): requirements.lock
 	touch $@
 
 repro: install ## run the pipeline on the sample and print the results
+	@python -m pipeline.dependencies --installed
 	dvc repro
 	@python -m pipeline.tables
 
@@ -123,9 +124,9 @@ remote: install ## keep checkpoints and data in your bucket: make remote BUCKET=
 	dvc remote default storage
 	@python -m pipeline.remote check
 
-push: install ## send checkpoints, data and the run cache to the bucket, and check that dvc.lock's objects are there
+push: install ## send checkpoints and data to the bucket, and check that dvc.lock's objects are there
 	@python -m pipeline.remote check
-	dvc push --run-cache
+	dvc push
 	@python -m pipeline.remote verify
 
 pull: install ## bring checkpoints and data of this commit from the bucket

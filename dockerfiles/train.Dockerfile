@@ -24,7 +24,8 @@ RUN apt-get update \
  && git config --system --add safe.directory /repository \
  && useradd --uid 10001 --create-home pipeline
 COPY --from=packages /venv /venv
-ENV HOME=/tmp DVC_SITE_CACHE_DIR=/tmp/dvc HF_HOME=/tmp/huggingface
+# USER: DVC asks for a name, which the user of `--user` has none of in the image
+ENV HOME=/tmp USER=pipeline DVC_SITE_CACHE_DIR=/tmp/dvc HF_HOME=/tmp/huggingface
 WORKDIR /repository
 USER 10001
 HEALTHCHECK NONE

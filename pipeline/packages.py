@@ -58,6 +58,12 @@ def name_licence(expression: str | None, classifiers: list[str], text: str | Non
     return " AND ".join(SHORT.get(name, name) for name in named) or "see its metadata"
 
 
+def written_by_hand(rows: str) -> str:
+    """The README's table without what `complete` adds: what two branches can be merged by."""
+    lines = [row.strip("| ").split(" | ")[:2] for row in rows.splitlines() if row.startswith("| `")]
+    return "".join(f"| {named} | {what} |\n" for named, what in lines)
+
+
 def complete(rows: str) -> str:
     """The README's table: its first two columns as they are, written by hand; the others from the lock and `docs/packages.json`."""
     kept: dict[str, Any] = artifacts.read_json(KNOWN) if KNOWN.exists() else {"asked": "never", "packages": {}}

@@ -25,8 +25,9 @@ from dvc.utils.serialize import dump_yaml
 from pipeline.clone import git, run
 from pipeline.compose import CONFIGS, compose
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.packages import written_by_hand
 from pipeline.params import PARAMS_FILE
-from pipeline.tables.blocks import BLOCK, find_documents, render
+from pipeline.tables.blocks import BLOCK, DEPENDENCIES, find_documents, render
 from pipeline.tour import NOTEBOOK
 
 HERE = Path()
@@ -69,13 +70,18 @@ def merge_locks(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, An
 
 
 def merge_document(conflict: Conflict) -> str | None:
-    """Merges what is written by hand in a document, generated blocks emptied; None when that conflicts."""
+    """Merges what is written by hand in a document, generated blocks less what is made of them; None when that conflicts."""
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch) / str(stage) for stage in (OURS, BASE, THEIRS)]
         for path in paths:
-            path.write_text(BLOCK.sub(r"\1\3", conflict.get(int(path.name), b"").decode()), encoding="utf-8")
+            path.write_text(BLOCK.sub(_by_hand, conflict.get(int(path.name), b"").decode()), encoding="utf-8")
         done = subprocess.run(["git", "merge-file", "-p", *map(str, paths)], capture_output=True, text=True, check=False)
     return None if done.returncode else done.stdout
+
+
+def _by_hand(block: re.Match[str]) -> str:
+    first, name, last = block.groups()
+    return f"{first}{written_by_hand(block[0]) if name == DEPENDENCIES else ''}{last}"
 
 
 def merge_notebook(conflict: Conflict) -> str | None:

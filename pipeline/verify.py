@@ -1,9 +1,11 @@
 """Rebuilds everything in a clean clone, without cache, and says whether ``dvc.lock`` holds.
 
 Run     python -m pipeline.verify
+        python -m pipeline.verify --commit       rebuilds nothing: is the lock that of the files beside it?
 
-Bit-identical where the class of machine is the one the lock was made on (``metrics/machine.json``). On another class floating-point
-sums round otherwise: there every accuracy and macro-F1 must be within a tolerance.
+The lock must be that of the commit: of its code, params, data, metrics and plots. Then the outputs must be bit-identical where the class of
+machine is the one the lock was made on (``metrics/machine.json``). On another class floating-point sums round otherwise: there those of the
+stages that sum none must be the same all the same, and every accuracy and macro-F1 within a tolerance.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ import yaml
 from pipeline import artifacts
 from pipeline.clone import clone, head, run
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.reporting.lockfile import stale
 
 LOCK, MACHINE, METRICS = Path("dvc.lock"), Path("metrics/machine.json"), Path("metrics/evaluate.json")
 TOLERANCE = 0.03  # house decision: about three standard errors of a paired difference on the sample's 616 test queries
 HELD = ("accuracy", "macro_f1")
+EXACT = {"fetch", "prepare", "featurize"}  # stages that give the same bits on every class of machine
 
 
-def read_outputs(lock: Path) -> dict[str, str]:
-    """Path and hash of every output in a lock file.
+def read_outputs(lock: Path) -> dict[str, tuple[str, str]]:
+    """Stage and hash of every output in a lock file, by its path.
 
     Raises:
         UserError: there is no lock file.
@@ -33,7 +37,18 @@ def read_outputs(lock: Path) -> dict[str, str]:
     if not lock.exists():
         raise UserError(f"{lock}: no such file: run `make repro` and commit it")
     stages: dict[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    return {out["path"]: (name, out["md5"]) for name, stage in stages.items() for out in stage.get("outs", [])}
+
+
+def check_commit(committed: Path) -> None:
+    """Refuses a lock that is not that of the files beside it: a proof of the lock would say nothing about them.
+
+    Raises:
+        UserError: the first mismatch.
+    """
+    if found := stale(committed):
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        raise UserError(f"dvc.lock: not that of the files beside it: {found[0]}{more}: run `make repro`, commit what it wrote")
 
 
 def beyond_tolerance(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
@@ -63,6 +78,8 @@ def judge(committed: Path, rebuilt: Path) -> str:
     differing = [path for path in expected if expected[path] != actual[path]]
     if not differing:
         return f"verified: all {len(expected)} outputs are bit-identical to dvc.lock"
+    if exact := [path for path in differing if expected[path][0] in EXACT]:
+        raise UserError(f"dvc.lock: does not hold: these outputs are the same on every class of machine, and differ: {', '.join(exact)}")
     machines = [artifacts.read_json(root / MACHINE) for root in (committed, rebuilt)]
     if machines[0] == machines[1]:
         raise UserError(f"dvc.lock: does not hold on the class of machine it was made on: these outputs differ: {', '.join(differing)}")
@@ -77,13 +94,19 @@ def judge(committed: Path, rebuilt: Path) -> str:
 
 def main() -> None:
     """Clones the last commit twice, rebuilds one of the clones, compares."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--commit", action="store_true", help="only look whether the lock is that of the working tree")
+    if parser.parse_args().commit:
+        check_commit(Path())
+        print("dvc.lock: that of the code, params, data and results beside it")
+        return
     commit = head()
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         committed, rebuilt = Path(scratch) / "committed", Path(scratch) / "rebuilt"
         for folder in (committed, rebuilt):
             clone(commit, folder)
         read_outputs(committed / LOCK)
+        check_commit(committed)
         for _ in run(rebuilt, "dvc", "repro"):
             pass
         print(f"{judge(committed, rebuilt)} (commit {commit[:12]})")

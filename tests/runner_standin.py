@@ -105,6 +105,7 @@ class Runner:
             "success": lambda: not self.failed,
             "failure": lambda: self.failed,
             "cancelled": lambda: False,
+            "always": lambda: True,
             "hashFiles": lambda *patterns: "a-hash" if any(list(self.workspace.glob(pattern)) for pattern in patterns) else "",
         }
         return eval(python.strip(), {"__builtins__": {}}, functions)

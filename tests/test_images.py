@@ -75,6 +75,14 @@ def test_what_is_copied_is_there_and_sent_to_the_build(dockerfile: Path) -> None
             assert any(Path(source).is_relative_to(path) for path in sent), source
 
 
+def test_dvc_runs_as_a_user_of_whom_the_image_knows_the_number_alone(tmp_path: Path) -> None:
+    settings = [words for words in instructions(Path("dockerfiles/train.Dockerfile")) if words[0] == "ENV"][-1][1:]
+    variables = {"PATH": os.environ["PATH"]} | dict(setting.split("=", 1) for setting in settings) | {"DVC_SITE_CACHE_DIR": str(tmp_path)}
+    code = "import os, sys\nos.getuid = lambda: 54321\nfrom dvc.cli import main\nsys.exit(main(['init', '--no-scm']) or main(['status']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_services_lock_is_the_part_of_the_lock_that_it_needs_and_no_more() -> None:
     part, whole = pins(SERVE_LOCK), pins(Path("requirements.lock"))
     assert len(part) > 10

@@ -16,6 +16,7 @@ from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_
 
 from pipeline.errors import UserError
 from pipeline.resolve_lock import Conflict, made_by_stages, merge_document, merge_locks, merge_notebook, prepare, read_conflicts
+from pipeline.tables.blocks import render
 from pipeline.tour import NOTEBOOK
 
 SHOW_ACCURACY = 'import json; print(json.load(open("../metrics/evaluate.json"))["tinybert"]["accuracy"])'
@@ -230,6 +231,32 @@ def test_tables_in_a_document_never_conflict_and_sentences_do() -> None:
     versions = {1: page.format("a", "1", "b").encode(), 2: page.format("A", "2", "b").encode(), 3: page.format("a", "3", "B").encode()}
     assert merge_document(versions) == "A\n\n\n<!-- generated: results -->\n<!-- end -->\n\n\nB\n"
     assert merge_document(versions | {3: page.format("other", "3", "b").encode()}) is None
+
+
+def test_what_is_written_by_hand_in_the_table_of_dependencies_is_merged_and_the_rest_of_it_is_made() -> None:
+    page = "# {0}\n\n<!-- generated: dependencies -->\n| package | what for | locked |\n| --- | --- | --- |\n{1}<!-- end -->\n"
+    torch, uv, hydra = "| `torch` | the tensors{} | {} |\n", "| `uv` | installs | 1 |\n", "| `hydra-core` | composes{} | 1 |\n"
+    base, ours, theirs = torch.format("", 1) + hydra.format(""), torch.format("", 2) + hydra.format("!"), uv + torch.format("", 3)
+    versions = {
+        1: page.format("a", base).encode(),
+        2: page.format("a", ours).encode(),
+        3: page.format("b", theirs + hydra.format("")).encode(),
+    }
+    merged = merge_document(versions)
+    assert merged is not None
+    assert [line for line in merged.splitlines() if line.startswith("| ")] == [
+        "| `uv` | installs |",
+        "| `torch` | the tensors |",
+        "| `hydra-core` | composes! |",
+    ]
+    assert "| `torch` | the tensors | " in render(merged)
+
+
+def test_the_readme_in_conflict_keeps_what_each_package_is_for() -> None:
+    readme = Path("README.md").read_bytes()
+    merged = merge_document({1: readme, 2: readme.replace(b"# TinyBERT intents", b"# Tiny intents"), 3: readme})
+    assert merged is not None
+    assert render(merged).splitlines()[1:] == render(readme.decode()).splitlines()[1:]
 
 
 @pytest.mark.parametrize(

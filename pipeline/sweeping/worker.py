@@ -31,7 +31,8 @@ class Worker:
     seed: int
     logs: Path
     turnstile: Turnstile
-    trial: optuna.Trial | None = None
+    trial: optuna.Trial | None = None  # that runs
+    begun: int = 0
     problems: list[str] = field(default_factory=list)
 
     def work(self, trials: int) -> None:
@@ -51,11 +52,16 @@ class Worker:
                 if self.trial is not None:
                     self.study.enqueue_trial(self.trial.params)
                 raise UserError("stopped: the same command goes on where it stopped") from None
+            except (ValueError, AssertionError):  # what Optuna raises when another worker has ended this one's trial
+                if self.trial is None or self.study.trials[self.trial.number].state != TrialState.FAIL:
+                    raise
+                print(f"trial {self.trial.number}: was silent too long, taken for dead by another worker and queued again", flush=True)
+            self.trial = None
             if len(self.problems) == FAILURES:
                 raise UserError(f"{FAILURES} trials failed one after the other; the last: {self.problems[-1]}")
 
     def _run(self, trial: optuna.Trial) -> float:
-        first, self.trial = self.trial is None, trial
+        self.trial, self.begun = trial, self.begun + 1
         # a seed a trial: workers that begin together draw unlike values, and a study is the same again where one worker runs it
         self.study.sampler = optuna.samplers.TPESampler(seed=zlib.crc32(f"{self.seed} {trial.number}".encode()), constant_liar=True)
         values = {name: knob.draw(trial, name) for name, knob in self.space.knobs.items()}
@@ -70,7 +76,7 @@ class Worker:
 
         overrides = [*self.overrides, *(override(knob, value) for knob, value in values.items())]
         try:
-            run_experiment(name, overrides, self.logs / f"{name}.txt", self.turnstile, first, on_epoch)
+            run_experiment(name, overrides, self.logs / f"{name}.txt", self.turnstile, self.begun == 1, on_epoch)
             accuracy = judge(self.study, name, values)
         except ExperimentError as error:
             trial.set_user_attr("problem", str(error))

@@ -21,6 +21,7 @@ from pipeline.tables.sample import out_of_scope, sample
 from pipeline.tables.stages import stage_details, stages
 
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DEPENDENCIES = "dependencies"  # the block that is in part written by hand
 DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
 MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
@@ -68,8 +69,8 @@ def render(document: str) -> str:
 
 def _make(block: re.Match[str]) -> str:
     first, name, last = block.groups()
-    if name == "dependencies":  # two of its columns are written by hand, in the block itself
+    if name == DEPENDENCIES:  # two of its columns are written by hand, in the block itself
         return f"{first}{complete(block[0])}{last}"
     if name not in MAKERS:
-        raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join([*MAKERS, 'dependencies'])}")
+        raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join([*MAKERS, DEPENDENCIES])}")
     return f"{first}{MAKERS[name]()}{last}"

@@ -1,0 +1,79 @@
+"""A worker's trials when it is stopped between them, or was taken for dead; experiments that take no time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.errors import UserError
+from pipeline.sweeping import worker
+from pipeline.sweeping.study import NAME
+from pipeline.sweeping.worker import Worker
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+KNOB = SimpleNamespace(draw=lambda trial, name: trial.suggest_float(name, 0.1, 0.2))
+
+
+@pytest.fixture
+def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setattr(worker, "run_experiment", lambda *_: None)
+    monkeypatch.setattr(worker, "judge", lambda *_: 0.5)
+    monkeypatch.setattr(worker, "override", lambda knob, value: f"{knob}={value}")
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/s.db", study_name="s", direction="maximize")
+    study.set_user_attr(NAME, "x")
+    turnstile: Any = None
+    space: Any = SimpleNamespace(knobs={"train.dropout": KNOB})
+    return Worker(study, space, [], 1, tmp_path, turnstile)
+
+
+def states(study: optuna.Study) -> list[TrialState]:
+    return [trial.state for trial in study.trials]
+
+
+def test_a_stop_between_trials_queues_nothing_that_has_ended(idle: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, ask = [], optuna.Study.ask
+
+    def stop_at_the_second(study: optuna.Study, *arguments: Any) -> optuna.Trial:
+        asked.append(study)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return ask(study, *arguments)
+
+    monkeypatch.setattr(optuna.Study, "ask", stop_at_the_second)
+    with pytest.raises(UserError, match="stopped"):
+        idle.work(2)
+    assert states(idle.study) == [TrialState.COMPLETE]
+
+
+def test_a_stop_during_a_trial_queues_its_values(idle: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker, "run_experiment", stop)
+    with pytest.raises(UserError, match="stopped"):
+        idle.work(1)
+    assert states(idle.study) == [TrialState.FAIL, TrialState.WAITING]
+    assert idle.study.trials[1].system_attrs["fixed_params"] == idle.study.trials[0].params
+
+
+def test_a_worker_that_was_taken_for_dead_goes_on(
+    idle: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    firsts: list[bool] = []
+
+    def end_the_first_elsewhere(*arguments: Any) -> None:
+        firsts.append(arguments[4])
+        if len(firsts) == 1:
+            storage = idle.study._storage
+            storage.set_trial_state_values(idle.study.trials[0]._trial_id, TrialState.FAIL)
+
+    monkeypatch.setattr(worker, "run_experiment", end_the_first_elsewhere)
+    idle.work(1)
+    assert states(idle.study) == [TrialState.FAIL, TrialState.COMPLETE]
+    assert firsts == [True, False]
+    assert "trial 0: was silent too long, taken for dead" in capsys.readouterr().out
