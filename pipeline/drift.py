@@ -5,8 +5,9 @@ Reads   CSV, JSONL or Parquet; data/prepared (train and test), models/onnx
 Writes  report.json, report.png and report.html (needs nothing beside itself) in the output folder
 Exit    0 no drift seen, 1 drift, 2 an error
 
-Lengths and vocabulary are compared with the training queries. What the model says is compared with what it says of the test split: of
-the queries it learnt from it is surer than it will be of any other, so that against those everything new would look like drift.
+Lengths are compared with those of the training queries. Words that the training queries have not, and what the model says, are compared
+with those of the test split: of the queries it learnt from the model knows every word and is surer than it will be of any other, so that
+against those everything new would look like drift.
 """
 
 from __future__ import annotations

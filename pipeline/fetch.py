@@ -8,6 +8,7 @@ Run     python -m pipeline.fetch --dataset data/raw/dataset --encoder data/raw/e
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import Field
@@ -60,7 +61,8 @@ def main() -> None:
     splits, names = bring_dataset(params)
     with artifacts.whole_folder(args.dataset) as folder:
         for split, rows in splits.items():
-            write_rows(folder / {"train": artifacts.RAW_TRAIN, "test": artifacts.RAW_TEST}[split], rows)
+            lines = [Row(row.line, *(re.sub(r"\r\n?", "\n", field) for field in row[1:])) for row in rows]  # a CR alone would end a row
+            write_rows(folder / {"train": artifacts.RAW_TRAIN, "test": artifacts.RAW_TEST}[split], lines)
             print(f"{split}: {len(rows)} rows from {names[split]}", flush=True)
         artifacts.write_json(folder / artifacts.RAW_SOURCE, names)
     with artifacts.whole_folder(args.encoder) as folder:

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 import uvicorn
@@ -23,6 +24,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.revisions import head
 from pipeline.serving.app import Version, create_app
 from pipeline.serving.classifier import Classifier
+from pipeline.serving.heads import heads_within
 from pipeline.serving.settings import Settings, read_settings
 
 log = logging.getLogger("serve")
@@ -44,6 +46,7 @@ class Server(uvicorn.Server):
                 access_log=False,  # it logs queries of addresses; ours logs none
                 server_header=False,
                 ws="none",
+                http=heads_within(settings.body_timeout_s),
                 timeout_graceful_shutdown=patience_s,
             )
         )
@@ -52,7 +55,9 @@ class Server(uvicorn.Server):
         """Until it is told to end, and the drain after that."""
         await super().main_loop()
         self.app.state.ending = True
-        await asyncio.sleep(self.drain_s)
+        until = time.monotonic() + self.drain_s
+        while time.monotonic() < until and not self.force_exit:  # a second Ctrl-C
+            await asyncio.sleep(min(0.1, self.drain_s))
 
 
 def describe(classifier: Classifier, settings: Settings) -> Version:

@@ -17,8 +17,9 @@ import yaml
 from hub_standin import Hub, serve
 
 from pipeline.encoders import ENCODERS
-from pipeline.rows import Row
+from pipeline.rows import Row, read_rows
 from pipeline.sources import content_sha256
+from pipeline.text import clean_text
 
 MINILM, TINYBERT = ENCODERS["all-MiniLM-L6-v2"], ENCODERS["TinyBERT_General_4L_312D"]
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -156,6 +157,14 @@ def test_the_hubs_student_comes_at_its_pinned_revision(tmp_path: Path, mirrored:
 
 def test_an_unknown_encoder_is_one_line(tmp_path: Path) -> None:
     assert "encoder 'bart' is unknown: known are all-MiniLM-L6-v2" in fetch(tmp_path, "http://127.0.0.1:9", code=1, encoder="bart")
+
+
+def test_a_carriage_return_within_a_text_ends_no_row(tmp_path: Path) -> None:
+    content = 'text,intent\n"my card\ris lost",lost\n"one\r\ntwo","p\rin"\n'
+    (tmp_path / "odd.csv").write_text(content, encoding="utf-8", newline="")
+    fetch(tmp_path, "http://127.0.0.1:9", code=1, train="odd.csv", test="odd.csv", encoder="none such")  # stops after the dataset
+    rows = read_rows(tmp_path / "raw/dataset/train.csv")
+    assert [(clean_text(row.text), clean_text(row.intent)) for row in rows] == [("my card is lost", "lost"), ("one two", "p in")]
 
 
 def card(folder: Path, **changes: object) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -63,6 +64,26 @@ def test_a_body_that_does_not_come_is_given_up_and_gives_its_slot_back(service: 
     assert late.startswith(b"HTTP/1.1 408")
     assert b"connection: close" in late.lower()
     assert service.counted("serve_requests_in_flight") == 0
+
+
+@pytest.mark.parametrize("beginning", [b"", b"POST /v1/predict HTTP/1.1\r\nHost: te", b"GET /v2 HTTP/1.1\r\nHost: test\r\n\r\nGET /v2 HT"])
+def test_a_head_that_does_not_come_is_given_up(service: Service, beginning: bytes) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        if beginning:
+            connection.sendall(beginning)
+        began, received = time.monotonic(), b""
+        while part := connection.recv(65536):
+            received += part
+    assert 0.5 < time.monotonic() - began < 8  # --body-timeout-s 1; behind an answer, the 5 s that uvicorn keeps a connection
+    assert received.count(b"HTTP/1.1 200") == beginning.count(b"\r\n\r\n")
+
+
+def test_an_id_that_is_no_text_is_refused(service: Service) -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
+    body = json.dumps({"id": "\ud800", "inputs": [tensor]})
+    answer = service.client.post("/v2/models/tinybert/infer", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
 
 
 def test_more_requests_than_may_be_in_flight_are_refused_at_once_and_health_is_answered(service: Service) -> None:

@@ -71,6 +71,18 @@ def test_what_cannot_be_is_one_error(
     assert str(error.value).startswith(told)
 
 
+def test_a_folder_that_is_named_outright_may_begin_with_a_line(inbox: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "_archive"
+    inbox.rename(hidden)
+    assert outputs(f"{hidden}/*.csv", tmp_path / "out") == ["a.csv"]
+    assert outputs(f"{hidden}/**/*.csv", tmp_path / "out") == ["a.csv", "b/a.csv"]
+
+
+def test_a_pattern_of_any_depth_may_not_find_its_own_output(inbox: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lies among the inputs"):
+        outputs(f"{inbox}/**/*.csv", inbox / "out")
+
+
 def test_two_files_that_differ_in_their_format_alone_cannot_have_one_output(inbox: Path, tmp_path: Path) -> None:
     touch(inbox, "a.jsonl")
     with pytest.raises(UserError, match="two files would have the same output"):

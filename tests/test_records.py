@@ -149,3 +149,33 @@ def test_a_file_that_cannot_be_used_is_one_error(name: str, content: bytes, told
 def test_a_parquet_column_of_numbers_is_no_column_of_texts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="column 'text' holds int64, not text"):
         read_all(write_parquet(tmp_path / "a.parquet", text=pa.array([1, 2])))
+
+
+@pytest.mark.parametrize("content", ['id,text\n1,"hello there\n2,my card is lost\n', 'text,id\n"hello there,1\nmy card,2\n', '"text'])
+def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r"a\.csv: not valid CSV: the file ends within a quoted field: look for a quote"):
+        list(read_parts(file, "text", 10))
+
+
+def test_a_last_line_without_an_end_and_quotes_within_a_field_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('text,id\n"a"b,1\n5" phone,2')
+    assert [text for part in read_parts(file, "text", 10) for text in part.texts] == ["ab", '5" phone']
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_carriage_return_alone_ends_no_row(tmp_path: Path, suffix: str) -> None:
+    texts = ["one\rtwo", "three\r\nfour", "five"]
+    file = tmp_path / f"a{suffix}"
+    write_tables([pa.table({"id": [1, 2, 3], "text": texts})], file, suffix)
+    assert [text for part in read_parts(file, "text", 10) for text in part.texts] == texts
+    assert b"\r\n" not in file.read_bytes().replace(b"three\r\nfour", b"")
+
+
+def test_what_json_has_no_form_for_is_null_or_written_out(tmp_path: Path) -> None:
+    table = pa.table({"x": [1.5, float("nan"), float("inf")], "y": [b"\x00\xff", b"", None], "z": [[1.0], [float("-inf")], None]})
+    write_tables([table], tmp_path / "a.jsonl", ".jsonl")
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert rows == [{"x": 1.5, "y": "00ff", "z": [1.0]}, {"x": None, "y": "", "z": [None]}, {"x": None, "y": None, "z": None}]

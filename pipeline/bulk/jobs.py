@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
     targets = [job.target.resolve() for job in jobs]
     if len(set(targets)) < len(targets):
         raise UserError(f"{given}: two files would have the same output: leave out --format, or score them one by one")
-    folder = Path(given).resolve()
+    folder = (_named_outright(Path(given)) if "**" in Path(given).parts else Path(given)).resolve()
     if set(targets) & {source.resolve() for source in sources} or (folder.is_dir() and output.resolve().is_relative_to(folder)):
         raise UserError(f"{output}: lies among the inputs: choose another place for the output")
     return jobs
@@ -73,13 +74,20 @@ def _find_sources(given: str) -> tuple[Path, list[Path]]:
         ours = (file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file())
         sources = sorted(file for file in ours if not _hidden(file.relative_to(path)))
     else:
-        sources = sorted(file for name in glob.glob(given, recursive=True) if (file := Path(name)).is_file() and not _hidden(file))  # noqa: PTH207
+        asked = _named_outright(path)
+        found = (Path(name) for name in glob.glob(given, recursive=True))  # noqa: PTH207
+        sources = sorted(file for file in found if file.is_file() and not _hidden(file.relative_to(asked)))
     for source in sources:
         check_format(source)
     if not sources:
         raise UserError(f"{given}: no such file, and no {', '.join(FORMATS)} file in it or matching it")
     root = path if path.is_dir() else Path(os.path.commonpath([source.parent for source in sources]))
     return root, sources
+
+
+def _named_outright(pattern: Path) -> Path:
+    """The folder that a pattern is below."""
+    return Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
 
 def _hidden(path: Path) -> bool:

@@ -23,6 +23,7 @@ from pipeline.rows import LONGEST_FIELD
 RECORD = "record"  # the one column of a JSONL file: its lines, each a JSON object
 LINES = {b"origin": b"jsonl"}  # metadata of such a table: a CSV file may have a column of that name too
 PART_ROWS = 8192  # by default: few enough for memory, enough for batches of like length
+END = "\ufdd0end"  # read behind the last line of a CSV file; a noncharacter, so in no file
 NO_TEXT, NOT_UTF8 = "no text", "text is not UTF-8"
 
 
@@ -72,7 +73,7 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     csv.field_size_limit(LONGEST_FIELD)
     length = max(path.stat().st_size, 1)
     with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as handle:
-        reader = csv.reader(handle)
+        reader = _records(handle)
         header = [_clean(name) for name in next(reader, [])]
         _check(path, header, column)
         at = header.index(column)
@@ -80,6 +81,20 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
             texts, problems = _split([_csv_text(fields, at, len(header)) for fields in rows])
             columns = [[_clean(fields[i]) if i < len(fields) else None for fields in rows] for i in range(len(header))]
             yield Part(_strings(columns, header), texts, problems, frozenset(header), raw.tell() / length)
+
+
+def _records(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The records of a CSV file.
+
+    Raises:
+        csv.Error: the file ends within a quoted field, which swallowed what stood behind; `csv.reader` says so only when it is strict.
+    """
+    for fields in csv.reader(chain(lines, [END])):
+        if fields == [END]:
+            return
+        if fields and fields[-1].endswith(END):
+            raise csv.Error("the file ends within a quoted field")
+        yield fields
 
 
 def _csv_text(fields: list[str], at: int, width: int) -> str | Exception:

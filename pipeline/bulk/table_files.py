@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,10 +29,20 @@ def _write_parquet(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) ->
             writer.write_table(table)
 
 
+class _Lines:
+    """Takes rows that end in CRLF, so that `csv.writer` quotes a field that holds either, and ends them in LF."""
+
+    def __init__(self, handle: TextIO) -> None:
+        self._handle = handle
+
+    def write(self, row: str) -> None:
+        self._handle.write(row.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
     """A list or a struct is written as JSON, true and false in small letters, null as nothing."""
     with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
+        writer = csv.writer(_Lines(handle), lineterminator="\r\n")
         writer.writerow(schema.names)
         for table in tables:
             columns = [_values(table[name]) for name in schema.names]
@@ -39,7 +50,7 @@ def _write_csv(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> Non
 
 
 def _cell(value: Any) -> Any:
-    return _json(value) if isinstance(value, list | dict | bool) else value
+    return _json(value) if isinstance(value, list | dict | bool) else _plain(value) if isinstance(value, bytes) else value
 
 
 def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
@@ -54,7 +65,24 @@ def _write_jsonl(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> N
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """JSON has no number that is none or without end: they become null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, default=_plain, allow_nan=False)
+
+
+def _plain(value: Any) -> str:
+    """What JSON has no form for: bytes as hexadecimal digits, dates and decimals as they are written."""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

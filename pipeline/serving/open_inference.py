@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2, over REST with JSON tensors, as KServe, Triton and Seldon speak it.
 
 Source: https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol. Not offered: the binary tensor
-extension, versions in the path (one process serves one model), gRPC.
+extension, data nested in the tensor's shape (flat it must be), versions in the path (one process serves one model), gRPC.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class OutputChoice(_Request):
 class InferRequest(_Request):
     """An inference request of the protocol."""
 
-    id: str | None = None
+    id: Annotated[str, Field(max_length=1000)] | None = None
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
     outputs: list[OutputChoice] | None = Field(None, description="by default all of them")
 

@@ -37,7 +37,9 @@ class Settings(BaseModel):
         le=100_000,
         description="texts that may be with the model at the same time; a request beyond it that is not alone gets 503",
     )
-    body_timeout_s: float = Field(5.0, gt=0, le=600, description="seconds within which a body must have come, else 408")
+    body_timeout_s: float = Field(
+        5.0, gt=0, le=600, description="seconds within which a body must have come, else 408; and a head, else the connection is closed"
+    )
     timeout_s: float = Field(10.0, gt=0, le=600, description="seconds within which the model must have answered, else 504")
     drain_s: float = Field(
         0.0, ge=0, le=600, description="seconds after SIGTERM in which requests are still taken, but `/v2/health/ready` says no"

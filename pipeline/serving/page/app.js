@@ -1,6 +1,7 @@
 // Wires the page: intake, sorting, keys, files, and what survives a reload.
 
 import { $, announce, download, h, number } from "./dom.js";
+import { wholeRecords } from "./csv.js";
 import { Inbox, LANE, MAX_ROWS, groupOf, readInput, title } from "./inbox.js";
 import { initPicker, openPicker } from "./picker.js";
 import { Refusal, sortInbox } from "./service.js";
@@ -14,7 +15,7 @@ const EXAMPLE = [
 const DRAW_MS = 400; // at least, between two drawings while answers come in
 const DRAW_SHARE = 0.1; // of the time, at most
 const SAVE_MS = 500;
-const LARGEST_FILE = 50_000_000; // bytes; more than MAX_ROWS queries have
+const LARGEST_FILE = 50_000_000; // bytes
 const PREVIEW = 3;
 const LONGEST_PASTE = 50_000; // characters; a browser needs a minute to put ten thousand lines into a text field
 
@@ -22,6 +23,7 @@ const storage = openStorage();
 let inbox = Inbox.load(storage);
 let sorting = null; // the AbortController of a run
 let loaded = null; // a file's text, or a paste too long for the field
+let isCut = false; // of a file larger than LARGEST_FILE, the rest
 let override = {}; // what a person said about how to read the input
 let saver = 0;
 const view = new View({ pick, decide });
@@ -52,6 +54,7 @@ function tally({ rows, empty, left }) {
   const parts = [queries(rows.length)];
   if (empty) parts.push(`${number(empty)} without a text left out`);
   if (left) parts.push(`the first ${number(MAX_ROWS)}; ${number(left)} more are too many for a page: use python -m pipeline.score`);
+  if (isCut) parts.push("the beginning of a file of more than 50 MB: use python -m pipeline.score for all of it");
   return parts.join("; ") + ".";
 }
 
@@ -59,7 +62,14 @@ const queries = (count) => (count === 1 ? "1 query" : `${number(count)} queries`
 
 async function takeFile(file) {
   if (!file) return;
-  const bytes = new Uint8Array(await file.slice(0, LARGEST_FILE).arrayBuffer());
+  let bytes;
+  try {
+    bytes = new Uint8Array(await file.slice(0, LARGEST_FILE).arrayBuffer());
+  } catch (error) {
+    $("reading").hidden = $("problem").hidden = false;
+    $("problem").textContent = `${file.name} cannot be read: ${error.message}`;
+    return;
+  }
   const wide = (bytes[0] === 0xff && bytes[1] === 0xfe) ? "utf-16le" : (bytes[0] === 0xfe && bytes[1] === 0xff) ? "utf-16be" : "";
   let text;
   try {
@@ -67,11 +77,13 @@ async function takeFile(file) {
   } catch {
     text = new TextDecoder("windows-1252").decode(bytes); // what spreadsheets of old write
   }
-  load(file.name, text, /\.(csv|tsv)$/i.test(file.name) ? { isCsv: true } : {});
+  const isTable = /\.(csv|tsv)$/i.test(file.name);
+  const whole = file.size > LARGEST_FILE ? (isTable ? wholeRecords(text, text.length - 1) : text.slice(0, text.lastIndexOf("\n") + 1)) : text;
+  load(file.name, whole, isTable ? { isCsv: true } : {}, file.size > LARGEST_FILE);
 }
 
-function load(name, text, reading = {}) {
-  loaded = text;
+function load(name, text, reading = {}, cut = false) {
+  [loaded, isCut] = [text, cut];
   $("loaded-name").textContent = name;
   $("loaded").hidden = false;
   $("paste").hidden = $("drop-foot").hidden = true;
@@ -80,7 +92,7 @@ function load(name, text, reading = {}) {
 }
 
 function unload() {
-  loaded = null;
+  [loaded, isCut] = [null, false];
   $("paste").value = "";
   $("loaded").hidden = true;
   $("paste").hidden = $("drop-foot").hidden = false;
@@ -250,13 +262,26 @@ const KEYS = {
   "/": () => $("search").focus(),
 };
 
+const REPEATED = new Set(["j", "k", "ArrowDown", "ArrowUp", "Tab", "PageDown", "PageUp", " "]);
+
+function search(words) {
+  $("search").value = words;
+  view.query = words.trim();
+  view.draw(inbox);
+}
+
 function onKey(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const at = document.activeElement;
   if (at.matches("textarea, select, input:not([type=radio], [type=checkbox])")) {
-    if (event.key === "Escape" && at === $("search")) at.blur();
+    if (event.key === "Escape" && at === $("search")) {
+      search("");
+      at.blur();
+      event.preventDefault();
+    }
     return;
   }
+  if (event.repeat && !REPEATED.has(event.key)) return event.preventDefault(); // a key held down decides one row
   if (event.key === "?") {
     $("help").showModal();
   } else if ($("work").hidden) {
@@ -293,7 +318,10 @@ function wire() {
     on("drop", name, (event) => {
       event.preventDefault();
       $("drop").classList.toggle("over", name === "dragover");
-      if (name === "drop") takeFile(event.dataTransfer.files[0]);
+      if (name !== "drop") return;
+      const text = event.dataTransfer.getData("text/plain");
+      if (event.dataTransfer.files.length) takeFile(event.dataTransfer.files[0]);
+      else if (text) load("Dropped text", text);
     });
   }
   on("stop", "click", () => (sorting ? sorting.abort() : sort()));
@@ -302,7 +330,7 @@ function wire() {
   let typing = 0;
   on("search", "input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => ((view.query = $("search").value.trim()), view.draw(inbox), view.mark()), 120);
+    typing = setTimeout(() => search($("search").value), 120);
   });
   on("export-all", "click", () => download("inbox-sorted.csv", inbox.exportAll()));
   on("export-training", "click", () => download("training-rows.csv", inbox.exportTraining()));

@@ -3,6 +3,8 @@
 
 const KNOWN_TEXT_COLUMN = /^(text|texts|message|query|question|body|content|description|comment|mail|email|request)$/i;
 const SAMPLE = 200; // records that guesses look at
+const GUESSED_FROM = 100_000; // characters
+const USUAL = 0.9; // of the records have the same number of fields, in a table
 
 /**
  * Splits a text into records of fields.
@@ -53,27 +55,41 @@ function uneven(records) {
   return `Row ${odd + 1} has ${records[odd].length} fields where the first has ${records[0].length}: a text with the separator in it must be quoted.`;
 }
 
-/** The separator that splits the first records most evenly: comma, semicolon or tab; empty if it is no table. */
+/** The separator that cuts nearly all of the first records into as many fields: comma, semicolon or tab; empty if it is no table. */
 export function guessDelimiter(text) {
   let best = "";
   let most = 1;
   for (const delimiter of [",", ";", "\t"]) {
-    const { records, problem } = parseCsv(firstRecords(text), delimiter);
-    if (!problem && records.length > 1 && records[0].length > most) {
-      [best, most] = [delimiter, records[0].length];
-    }
+    const { records } = parseCsv(wholeRecords(text, GUESSED_FROM), delimiter);
+    const width = usualWidth(records);
+    if (records.length > 1 && width > most) [best, most] = [delimiter, width];
   }
   return best;
 }
 
-/** Whole records from the start of a text: enough to guess from. */
-function firstRecords(text) {
-  const limit = 100_000;
-  if (text.length <= limit) return text;
-  let cut = text.lastIndexOf("\n", limit);
-  while (cut > 0 && text.slice(0, cut).split('"').length % 2 === 0) cut = text.lastIndexOf("\n", cut - 1);
-  return text.slice(0, cut > 0 ? cut : limit);
+/** How many fields nearly all records have; 0 if no number is so usual. A row or two may be amiss: the person is told of them. */
+export function usualWidth(records) {
+  const counts = new Map();
+  for (const fields of records) counts.set(fields.length, (counts.get(fields.length) ?? 0) + 1);
+  for (const [width, count] of counts) if (count >= USUAL * records.length) return width;
+  return 0;
 }
+
+/** Whole records from the start of a text, at most so many characters; where quotation marks do not pair up, whole lines. */
+export function wholeRecords(text, limit) {
+  if (text.length <= limit) return text;
+  const end = text.lastIndexOf("\n", limit);
+  let cut = end;
+  let open = marks(text.slice(0, cut)) % 2;
+  while (cut > 0 && open) {
+    const before = text.lastIndexOf("\n", cut - 1);
+    open = (open + marks(text.slice(Math.max(before, 0), cut))) % 2;
+    cut = before;
+  }
+  return text.slice(0, cut > limit / 2 ? cut : end > 0 ? end : limit);
+}
+
+const marks = (text) => text.split('"').length - 1;
 
 /** Whether the first record names the columns: short names, each once, and none a sentence. */
 export function looksLikeHeader(records) {
@@ -102,8 +118,12 @@ function disarm(field) {
   return FORMULA.test(field) ? GUARD + field : field;
 }
 
+// A spreadsheet that separates fields by semicolons or tabs cuts all fields of a line but the first at those, whatever is quoted.
+const INNER_FORMULA = /([;\t])(?=[\s\p{Cc}\p{Cf}]*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])/gu;
+
 /** CSV with every field quoted, CRLF, and a byte order mark, without which Excel does not take it for UTF-8. */
 export function toCsv(records) {
-  const quote = (field) => `"${disarm(String(field)).replaceAll('"', '""')}"`;
+  const safe = (field, at) => (at ? disarm(field).replaceAll(INNER_FORMULA, `$1${GUARD}`) : disarm(field));
+  const quote = (field, at) => `"${safe(String(field), at).replaceAll('"', '""')}"`;
   return "\uFEFF" + records.map((fields) => fields.map(quote).join(",") + "\r\n").join("");
 }

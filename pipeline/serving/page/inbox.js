@@ -3,7 +3,7 @@
 // A row: text; rest, the fields of its other columns; top, [[label, permille], ..] best first, null until the service has answered;
 // sure, the model needs no person; cut, the model did not read all of it; person, a label, null (set aside) or undefined (not looked at).
 
-import { guessDelimiter, guessTextColumn, looksLikeHeader, parseCsv, toCsv } from "./csv.js";
+import { guessDelimiter, guessTextColumn, looksLikeHeader, parseCsv, toCsv, usualWidth, wholeRecords } from "./csv.js";
 
 export const MAX_ROWS = 20_000;
 export const LANE = "lane"; // group of what needs a person
@@ -28,8 +28,8 @@ export function readInput(text, { isCsv, hasHeader, column } = {}) {
 }
 
 function looksLikeTable(text, delimiter) {
-  const { records, problem } = parseCsv(text.slice(0, 50_000), delimiter);
-  return records.length > 1 && records[0].length > 1 && (!problem || text.length > 50_000) && looksLikeHeader(records);
+  const { records } = parseCsv(wholeRecords(text, 50_000), delimiter);
+  return records.length > 1 && usualWidth(records) > 1 && records[0].length === usualWidth(records) && looksLikeHeader(records);
 }
 
 /** Rows with a text to read, and how many had none or were too many. */

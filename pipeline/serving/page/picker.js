@@ -30,7 +30,7 @@ export function initPicker() {
       active = (active + step + options.length) % options.length;
       mark();
     } else if (event.key === "Enter" && !event.isComposing) {
-      if (options.length) take(active);
+      if (options.length && !event.repeat) take(active); // the Enter that opened it may still be held down
     } else {
       return;
     }

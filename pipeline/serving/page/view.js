@@ -14,6 +14,7 @@ export class View {
   constructor(act) {
     this.act = act;
     this.reset();
+    $("groups").addEventListener("focusin", (event) => this.follow(event.target.closest(".row")));
   }
 
   reset() {
@@ -25,14 +26,27 @@ export class View {
   /** Draws what has changed, and keeps the focus where it was. */
   draw(inbox) {
     this.inbox = inbox;
-    const hadFocus = $("groups").contains(document.activeElement);
+    const focused = document.activeElement;
+    const hadFocus = $("groups").contains(focused);
+    const group = hadFocus && focused.closest(".group")?.dataset.key;
     const words = this.query.toLowerCase();
     const found = (row) => !words || row.text.toLowerCase().includes(words);
     const folders = inbox.groups(() => true);
     this.groups = new Map([...inbox.groups(found)].flatMap(([key, indices]) => this.filter(key, indices)));
+    if (![...this.groups.values()].some((indices) => indices.includes(this.current))) this.current = -1; // keys act on what is shown
     this.drawFolders(folders);
     this.drawGroups();
-    if (hadFocus && this.current >= 0) this.focus(this.current);
+    const lost = hadFocus && !$("groups").contains(document.activeElement);
+    if (lost && this.current >= 0) return this.focus(this.current, false);
+    if (lost) $("groups").querySelector(`[data-key="${CSS.escape(group)}"] .more`)?.focus({ preventScroll: true });
+    if (!this.element(this.current)?.classList.contains("current")) this.mark();
+  }
+
+  /** The row that has the focus, however it got it, is the current one. */
+  follow(row) {
+    if (!row || Number(row.dataset.index) === this.current) return;
+    this.current = Number(row.dataset.index);
+    this.mark();
   }
 
   filter(key, indices) {
@@ -115,6 +129,13 @@ export class View {
     this.mark();
   }
 
+  /** What its button does: the first of the new rows gets the focus that the button had. */
+  showMore(key) {
+    const first = this.groups.get(key)[this.limit(key)];
+    this.more(key);
+    this.focus(first);
+  }
+
   showGroup(key, indices, signature) {
     const rows = indices.slice(0, this.limit(key)).map((index) => this.showRow(index));
     const left = indices.length - rows.length;
@@ -123,7 +144,7 @@ export class View {
     if (key === LANE) section.append(h("p", { class: "hint" }, "The model is not sure enough of these. You decide."));
     section.append(h("ul", { class: "rows" }, ...rows));
     if (left) {
-      const more = h("button", { type: "button", class: "more", click: () => this.more(key) }, `Show ${number(Math.min(left, MANY))} more of ${number(left)}`);
+      const more = h("button", { type: "button", class: "more", click: () => this.showMore(key) }, `Show ${number(Math.min(left, MANY))} more of ${number(left)}`);
       section.append(more);
     }
     return section;
@@ -134,10 +155,10 @@ export class View {
     const label = labelOf(row);
     const done = status(row);
     const inLane = groupOf(row) === LANE;
-    const text = h("p", { class: "text", dir: "auto" }, row.text);
+    const text = h("p", { class: "text", dir: "auto", id: `text-${index}` }, row.text);
     const pick = h(
       "button",
-      { type: "button", class: "pick", tabindex: index === this.current ? 0 : -1, title: label ?? "", click: () => this.act.pick(index) },
+      { type: "button", class: "pick", tabindex: index === this.current ? 0 : -1, title: label ?? "", "aria-describedby": `text-${index}`, click: () => this.act.pick(index) },
       // in its intent's group the heading says which it is
       h("span", { class: inLane ? "visually-hidden" : "" }, "Change"),
       h("span", { class: inLane ? "" : "visually-hidden", dir: "auto" }, label === null ? " set aside" : ` ${title(label)}`),
@@ -161,7 +182,7 @@ export class View {
   }
 
   /** Makes a row the current one and gives it the focus, drawing it first if need be; -1: the first row, or the folder if it is empty. */
-  focus(index) {
+  focus(index, scroll = true) {
     if (index < 0) {
       const first = $("groups").querySelector(".row");
       this.current = -1;
@@ -175,11 +196,11 @@ export class View {
         if (at >= 0) this.more(key, at + 1);
       }
     }
-    this.current = index;
-    this.mark();
     const element = this.element(index);
+    this.current = element ? index : -1; // a row of another folder, or that the search leaves out, is not here
+    this.mark();
     element?.querySelector(".pick").focus({ preventScroll: true });
-    element?.scrollIntoView({ block: "nearest" });
+    if (scroll) element?.scrollIntoView({ block: "nearest" });
   }
 
   /** Marks the current row, and shows the model's other guesses under it. */
@@ -204,7 +225,7 @@ export class View {
         {},
         h(
           "button",
-          { type: "button", title: label, tabindex: -1, click: () => this.act.decide(index, label) },
+          { type: "button", title: label, tabindex: -1, "aria-describedby": `text-${index}`, click: () => this.act.decide(index, label) },
           h("kbd", {}, String(at + 1)),
           h("span", { class: "guess-name", dir: "auto" }, title(label)),
           bar(permille),
