@@ -97,7 +97,10 @@ def test_the_test_that_runs_a_command_is_there(place: str) -> None:
 )
 def test_make_calls_the_module_that_the_tests_call(target: list[str], call: str) -> None:
     """With options that the module has: those tests use them."""
-    assert sh(Path(), "make", "--dry-run", "--assume-old=.venv/installed", *target).splitlines()[-1].split() == call.split()
+    assert (
+        sh(Path(), "make", "--dry-run", "--no-print-directory", "--assume-old=.venv/installed", *target).splitlines()[-1].split()
+        == call.split()
+    )
 
 
 @pytest.fixture(scope="module")
