@@ -43,17 +43,21 @@ def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], 
     Raises:
         UserError: the file cannot be used, or holds too few texts.
     """
-    texts: list[str] = []
-    rows = 0
+    drawn: list[tuple[int, str]] = []  # a reservoir (Vitter 1985, algorithm R): memory does not grow with the file
+    rows = usable = 0
+    rng = np.random.default_rng(seed)
     for part in read_parts(path, column, PART_ROWS):
         rows += len(part.texts)
-        texts += [clean_text(text) for text, problem in zip(part.texts, part.problems, strict=True) if problem is None]
-    if len(texts) < FEWEST:
-        raise UserError(f"{path}: {len(texts)} usable texts: give at least {FEWEST}, fewer cannot show a drift")
-    missing = rows - len(texts)
-    if len(texts) > most:
-        texts = [texts[i] for i in np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))]
-    return texts, rows, missing
+        texts = [text for text, problem in zip(part.texts, part.problems, strict=True) if problem is None]
+        for text, place in zip(texts, rng.integers(np.arange(usable, usable + len(texts)) + 1).tolist(), strict=True):
+            if usable < most:
+                drawn.append((usable, text))
+            elif place < most:
+                drawn[place] = (usable, text)
+            usable += 1
+    if usable < FEWEST:
+        raise UserError(f"{path}: {usable} usable texts: give at least {FEWEST}, fewer cannot show a drift")
+    return [clean_text(text) for _, text in sorted(drawn)], rows, rows - usable
 
 
 def write_report(folder: Path, report: dict[str, Any], reference: Profile, new: Profile) -> None:

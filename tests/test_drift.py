@@ -133,3 +133,18 @@ def test_the_page_needs_nothing_beside_itself_and_runs_nothing_of_a_label(tmp_pa
     assert "&lt;script&gt;alert(1)&lt;/script&gt; $x^" in page
     assert re.findall(r"<img [^>]*src=\"([^\"]{5})", page) == ["data:"]
     assert not re.search(r"https?://|<link|url\(", page)
+
+
+def test_of_more_rows_than_are_compared_each_is_as_likely_and_their_order_stays(tmp_path: Path) -> None:
+    count, most, draws = 9000, 300, 40  # more than a part of a file, of which there is one after the other
+    (tmp_path / "new.csv").write_text("text\n" + "".join(f"{number:05}\n" for number in range(count)))
+    kept = []
+    for seed in range(draws):
+        texts, rows, missing = read_new(tmp_path / "new.csv", "text", most, seed)
+        assert (len(set(texts)), rows, missing) == (most, count, 0)
+        assert texts == sorted(texts)
+        kept += [int(text) for text in texts]
+    by_third = np.histogram(kept, bins=3, range=(0, count))[0]
+    expected = draws * most / 3
+    assert abs(by_third - expected).max() < 4 * np.sqrt(expected * 2 / 3)  # four standard deviations of the binomial law
+    assert read_new(tmp_path / "new.csv", "text", most, 1)[0] == read_new(tmp_path / "new.csv", "text", most, 1)[0]
