@@ -6,6 +6,7 @@ import pytest
 
 from pipeline import artifacts
 from pipeline.bulk.jobs import Job, close, find_jobs, identify, is_done, opened
+from pipeline.bulk.records import read_parts
 from pipeline.errors import UserError
 
 
@@ -69,6 +70,13 @@ def test_what_cannot_be_is_one_error(
     with pytest.raises(UserError) as error:
         find_jobs(given, Path(output), suffix)
     assert str(error.value).startswith(told)
+
+
+def test_a_name_in_capitals_is_of_its_format_too(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "A.CSV", "B.Parquet")
+    assert outputs(str(tmp_path / "in"), tmp_path / "out") == ["A.csv", "B.parquet"]
+    (tmp_path / "in/A.CSV").write_text("text\nhello\n")
+    assert [part.texts for part in read_parts(tmp_path / "in/A.CSV", "text", 9)] == [["hello"]]
 
 
 def test_a_folder_that_is_named_outright_may_begin_with_a_line(inbox: Path, tmp_path: Path) -> None:

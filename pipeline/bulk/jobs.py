@@ -55,7 +55,10 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
         raise UserError(f"{output}: ends in '{output.suffix}' where --format says '{suffix}': leave one out")
     if not single and output.suffix in FORMATS and not output.is_dir():
         raise UserError(f"{output}: {given} is more than one file: give a folder for the output")
-    jobs = [Job(source, output if single else output / source.relative_to(root).with_suffix(suffix or source.suffix)) for source in sources]
+    jobs = [
+        Job(source, output if single else output / source.relative_to(root).with_suffix(suffix or source.suffix.lower()))
+        for source in sources
+    ]
     targets = [job.target.resolve() for job in jobs]
     if len(set(targets)) < len(targets):
         raise UserError(f"{given}: two files would have the same output: leave out --format, or score them one by one")
@@ -71,7 +74,7 @@ def _find_sources(given: str) -> tuple[Path, list[Path]]:
     if path.is_file():
         sources = [path]
     elif path.is_dir():
-        ours = (file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file())
+        ours = (file for file in path.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
         sources = sorted(file for file in ours if not _hidden(file.relative_to(path)))
     else:
         asked = _named_outright(path)

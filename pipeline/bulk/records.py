@@ -50,7 +50,7 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     """
     check_format(path)
     try:
-        yield from FORMATS[path.suffix](path, column, size)
+        yield from FORMATS[path.suffix.lower()](path, column, size)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except csv.Error as error:
@@ -65,7 +65,7 @@ def check_format(path: Path) -> None:
     Raises:
         UserError: it ends in none of `FORMATS`.
     """
-    if path.suffix not in FORMATS:
+    if path.suffix.lower() not in FORMATS:
         raise UserError(f"{path}: its name ends in none of {', '.join(FORMATS)}: rename it")
 
 
