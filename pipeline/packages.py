@@ -37,13 +37,13 @@ def versions() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in (PYPROJECT, REQUIREMENTS):
         found |= parse_packages(Path(path).read_bytes())
-    return {_normal(name): version for name, version in found.items()}
+    return {normalize(name): version for name, version in found.items()}
 
 
 def outside_the_lock() -> dict[str, str]:
     """The direct dependencies that `pyproject.toml` pins and no hash holds, with their versions."""
-    locked = {_normal(name) for name in parse_packages(Path(REQUIREMENTS).read_bytes())}
-    return {name: versions()[_normal(name)] for name in direct() if _normal(name) not in locked and _normal(name) in versions()}
+    locked = {normalize(name) for name in parse_packages(Path(REQUIREMENTS).read_bytes())}
+    return {name: versions()[normalize(name)] for name in direct() if normalize(name) not in locked and normalize(name) in versions()}
 
 
 def name_licence(expression: str | None, classifiers: list[str], text: str | None) -> str:
@@ -58,10 +58,14 @@ def name_licence(expression: str | None, classifiers: list[str], text: str | Non
     return " AND ".join(SHORT.get(name, name) for name in named) or "see its metadata"
 
 
+def _read_rows(rows: str) -> list[list[str]]:
+    """Names and reason of each row of the README's table: what is written by hand."""
+    return [row.strip("| ").split(" | ")[:2] for row in rows.splitlines() if row.startswith("| `")]
+
+
 def written_by_hand(rows: str) -> str:
     """The README's table without what `complete` adds: what two branches can be merged by."""
-    lines = [row.strip("| ").split(" | ")[:2] for row in rows.splitlines() if row.startswith("| `")]
-    return "".join(f"| {named} | {what} |\n" for named, what in lines)
+    return "".join(f"| {named} | {what} |\n" for named, what in _read_rows(rows))
 
 
 def complete(rows: str) -> str:
@@ -69,10 +73,7 @@ def complete(rows: str) -> str:
     kept: dict[str, Any] = artifacts.read_json(KNOWN) if KNOWN.exists() else {"asked": "never", "packages": {}}
     known, locked = kept["packages"], versions()
     lines = []
-    for row in rows.splitlines():
-        if not row.startswith("| `"):
-            continue
-        named, what = row.strip("| ").split(" | ")[:2]
+    for named, what in _read_rows(rows):
         names = re.findall(r"`([\w-]+)`", named)
         told = [known.get(name, {}) for name in names]
         licences = [each.get("licence", "not asked") for each in told]
@@ -82,12 +83,13 @@ def complete(rows: str) -> str:
                 named,
                 what,
                 licences[0] if len(set(licences)) == 1 else ", ".join(licences),
-                ", ".join(locked.get(_normal(name), "not locked") for name in names),
+                ", ".join(locked.get(normalize(name), "not locked") for name in names),
                 "; ".join(newest),
             ]
         )
     return table(HEADER, lines) + f"\nNewest releases as of {kept['asked']}.\n"
 
 
-def _normal(name: str) -> str:
+def normalize(name: str) -> str:
+    """A package's name as indices compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         self.app.state.ending = True
         until = time.monotonic() + self.drain_s
         while time.monotonic() < until and not self.force_exit:  # a second Ctrl-C
-            await asyncio.sleep(min(0.1, self.drain_s))
+            await asyncio.sleep(0.1)
 
 
 def describe(classifier: Classifier, settings: Settings) -> Version:

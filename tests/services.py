@@ -41,11 +41,12 @@ class Service(NamedTuple):
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30, told: str = "") -> None:
+    """Fails when that takes longer; `told` is what it then says."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.01)
+        assert time.monotonic() < deadline, f"not within {seconds} s: {told}"
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from clones import Run, link_environment, sh
 from commands import ELSEWHERE, NOT_RUN, RUN, RUN_IF_BEGINS
+from services import wait_until
 
 DOCUMENTS = [Path("README.md"), *sorted(Path("docs").rglob("*.md")), Path("data/sample/README.md")]
 SHELL = {"bash", "sh", "shell", "console", "text"}
@@ -142,11 +142,8 @@ def serving(folder: Path, command: str, variables: dict[str, str]) -> Iterator[N
     """A service in the background, as in another terminal, until the document ends."""
     with subprocess.Popen(["bash", "-c", command], cwd=folder, env=ENVIRONMENT | variables, start_new_session=True) as process:
         try:
-            deadline = time.monotonic() + 120
-            while not answers(int(variables["PORT"])):
-                assert process.poll() is None, command
-                assert time.monotonic() < deadline, command
-                time.sleep(0.1)
+            wait_until(lambda: process.poll() is not None or answers(int(variables["PORT"])), 120, command)
+            assert process.poll() is None, command
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)

@@ -16,7 +16,7 @@ import pytest
 from clones import sh
 from json_standin import JsonHandler, JsonServer, serving
 
-from pipeline.packages import KNOWN, complete, direct, name_licence
+from pipeline.packages import KNOWN, complete, direct, name_licence, normalize
 
 README = Path("README.md").read_text(encoding="utf-8")
 # what no import shows, and where the use stands
@@ -58,7 +58,7 @@ def test_every_direct_dependency_is_used() -> None:
     provides: dict[str, set[str]] = {}
     for module, names in packages_distributions().items():
         for name in names:
-            provides.setdefault(_normal(name), set()).add(module)
+            provides.setdefault(normalize(name), set()).add(module)
     namespaces = {"google-api-core": "google.api_core", "google-auth": "google.auth", "google-cloud-storage": "google.cloud.storage"}
     used = imported()
     unused = []
@@ -75,17 +75,13 @@ def test_every_direct_dependency_is_used() -> None:
 
 def test_every_import_is_of_a_direct_dependency() -> None:
     """What another package brings may go with its next release."""
-    asked = {_normal(name) for name in direct()}
+    asked = {normalize(name) for name in direct()}
     ours = {"benchmarks", "pipeline", *(path.stem for path in Path("tests").glob("*.py"))}
     provided = packages_distributions()
     modules = {name.split(".")[0] for name in imported()} - ours - sys.stdlib_module_names
     assert "numpy" in modules
-    brought = {module: {_normal(name) for name in provided.get(module, [module])} for module in modules}
+    brought = {module: {normalize(name) for name in provided.get(module, [module])} for module in modules}
     assert {module: names for module, names in brought.items() if not names & asked} == {}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_what_is_used_without_an_import_is_a_dependency() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from clones import restore, sh, small_overrides
+from services import wait_until
 from toy_sweep import SPACE, make_toy, sweep, variables, write_space
 
 from pipeline.errors import UserError
@@ -62,10 +63,11 @@ def two_workers(folder: Path, *arguments: str, environment: dict[str, str]) -> l
 
 def wait_for(folder: Path, words: str, logs: int) -> None:
     """Waits until the logs of so many trials have these words."""
-    deadline = time.monotonic() + PATIENCE_S
-    while sum(words in log.read_text() for log in folder.glob("build/sweeps/student/logs/*.txt")) < logs:
-        assert time.monotonic() < deadline, f"fewer than {logs} logs say {words!r}"
-        time.sleep(0.1)
+
+    def said() -> int:
+        return sum(words in log.read_text() for log in folder.glob("build/sweeps/student/logs/*.txt"))
+
+    wait_until(lambda: said() >= logs, PATIENCE_S, f"fewer than {logs} logs say {words!r}")
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
     running: dict[Future[dict[str, Any]], Task] = {}
     failed: Future[dict[str, Any]] | None = None
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        while running or (pending and not failed):
-            ready = [task for task in pending if not failed and done.issuperset(task.needs)]
+        while pending or running:
+            ready = [task for task in pending if done.issuperset(task.needs)]
             if not running and not ready:
                 raise UserError(f"{pending[0].name}: needs {sorted(set(pending[0].needs) - done)}, which nothing makes")
             for task in ready[: workers - len(running)]:
@@ -64,6 +64,7 @@ def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
                 task = running.pop(future)
                 if future.exception():
                     failed = future
+                    pending.clear()
                     continue
                 work.keep(task, future.result())
                 done.add(task.name)

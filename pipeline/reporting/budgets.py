@@ -16,7 +16,7 @@ from scipy.stats import norm, t
 
 from pipeline.errors import UserError
 from pipeline.paired import Difference
-from pipeline.reporting.lockfile import outputs
+from pipeline.reporting.lockfile import in_short, outputs
 from pipeline.reporting.results import METRICS, STUDENT, Results
 
 BUDGETS = "pyproject.toml"
@@ -121,8 +121,7 @@ def check(
     missing = f"dvc.lock: {CHECKPOINT}: its size is not recorded: run `make repro`"
     checks.append(_at_most("checkpoint_bytes", budgets.checkpoint_bytes, checkpoint.size if checkpoint else None, missing, ",.0f"))
     found = "matches" if not mismatches else f"{len(mismatches)} mismatch(es)"
-    more = "" if len(mismatches) == 1 else f" (and {len(mismatches) - 1} more)"
-    line = f"dvc.lock: {mismatches[0]}{more}: it does not match the tree: run `make repro` and commit dvc.lock" if mismatches else ""
+    line = f"dvc.lock: {in_short(mismatches)}: it does not match the tree: run `make repro` and commit dvc.lock" if mismatches else ""
     checks.append(Check("dvc.lock", "matches the tree", found, bool(mismatches), line))
     return checks
 

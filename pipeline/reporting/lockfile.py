@@ -126,6 +126,11 @@ def stale(root: Path) -> list[str]:
     ]
 
 
+def in_short(mismatches: list[str]) -> str:
+    """The first of at least one, and how many more there are."""
+    return mismatches[0] + (f" (and {len(mismatches) - 1} more)" if mismatches[1:] else "")
+
+
 def _mismatches(node: Any, entry: LockedStage | None, changes: list[Any], cached: dict[str, str]) -> Iterator[str]:
     """One stage's mismatches: its part of ``dvc status`` (texts, and mappings of a kind of change to paths and their states), and gaps."""
     if entry is None:

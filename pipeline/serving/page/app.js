@@ -78,8 +78,9 @@ async function takeFile(file) {
     text = new TextDecoder("windows-1252").decode(bytes); // what spreadsheets of old write
   }
   const isTable = /\.(csv|tsv)$/i.test(file.name);
-  const whole = file.size > LARGEST_FILE ? (isTable ? wholeRecords(text, text.length - 1) : text.slice(0, text.lastIndexOf("\n") + 1)) : text;
-  load(file.name, whole, isTable ? { isCsv: true } : {}, file.size > LARGEST_FILE);
+  const tooLarge = file.size > LARGEST_FILE;
+  if (tooLarge) text = isTable ? wholeRecords(text, text.length - 1) : text.slice(0, text.lastIndexOf("\n") + 1); // less the row that is cut
+  load(file.name, text, isTable ? { isCsv: true } : {}, tooLarge);
 }
 
 function load(name, text, reading = {}, cut = false) {

@@ -29,7 +29,8 @@ export function readInput(text, { isCsv, hasHeader, column } = {}) {
 
 function looksLikeTable(text, delimiter) {
   const { records } = parseCsv(wholeRecords(text, 50_000), delimiter);
-  return records.length > 1 && usualWidth(records) > 1 && records[0].length === usualWidth(records) && looksLikeHeader(records);
+  const width = usualWidth(records);
+  return records.length > 1 && width > 1 && records[0].length === width && looksLikeHeader(records);
 }
 
 /** Rows with a text to read, and how many had none or were too many. */
