@@ -20,6 +20,7 @@ install: $(INSTALLED) ## make .venv from the lock file (hashes checked)
 # torch first and by itself: its CPU and GPU wheels carry different hashes under one version, so the lock leaves it out. The rest is installed
 # by uv, which is faster than pip; where only pip knows the index (pip.conf), by pip.
 $(INSTALLED): requirements.lock
+	@! grep -q '^<<<<<<<' $< || { echo 'error: $<: in conflict: `git checkout --theirs requirements*.lock`, then `make lock`'; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
@@ -69,7 +70,7 @@ benchmark-inference: install ## text to label, and over HTTP: ms, queries/s, riv
 sweep: install ## search knobs with Optuna, on validation; the same command goes on (TRIALS=30 in all, SWEEP='-S key=value ..')
 	@python -m pipeline.sweep --trials $(or $(TRIALS),30) $(SWEEP)
 
-seeds: install ## how far seeds move the sample's figures: the noise floor of `make report` (SEEDS=5)
+seeds: install ## how far seeds move the sample's figures: the noise floor of `make report` (SEEDS=5, at least 3)
 	python -m pipeline.reference --data sample --seeds $(or $(SEEDS),5)
 
 params: install ## compose params.yaml from configs/
@@ -103,7 +104,7 @@ sbom: install ## what is locked, as CycloneDX with hashes: build/sbom.json
 	cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file build/sbom.json requirements.lock
 
 publish: install ## checkpoint and model card to the hub: shows what it would do (REPO=user/name PUSH=1 does it; ONNX=1: graphs too)
-	@python -m pipeline.publish $(if $(REPO),--repo $(REPO)) $(if $(PUSH),--push) $(if $(ONNX),--onnx) $(if $(PUBLIC),--public)
+	@python -m pipeline.publish $(if $(REPO),--repo $(REPO)) $(if $(filter 1,$(PUSH)),--push) $(if $(filter 1,$(ONNX)),--onnx) $(if $(filter 1,$(PUBLIC)),--public)
 
 serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
 	@python -m pipeline.serve --model models/onnx --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),8080)

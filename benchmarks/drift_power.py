@@ -3,9 +3,10 @@
 Run     python -m benchmarks.drift_power [--draws 100] [--model models/onnx] [--data data/prepared]
 
 Each draw cuts the test split in two: one half is the reference, new queries are drawn from the other. Without a cause they are left as they
-are; else a share of them is replaced: by queries of five intents, by queries with typing errors, or by queries of no intent
-(data/sample/out_of_scope.csv). A last row shows what the reference is for: held-out queries against the confidence of queries that the
-model learnt from. Writes metrics/reference/drift.json, from which docs/drift.md is generated; ends with one line of JSON.
+are; else a share of them is changed: predicted as one of five intents (words and confidence stay: there are too few queries of five intents
+to draw from), written with typing errors, or replaced by queries of no intent (data/sample/out_of_scope.csv). No query is drawn twice. A
+last row shows what the reference is for: held-out queries against the confidence of queries that the model learnt from.
+Writes metrics/reference/drift.json, from which docs/drift.md is generated; ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pipeline.words import vocabulary
 
 QUERIES, SHARES = (50, 100, 200, 300), (0.1, 0.2, 0.4)
 CAUSES = ("intents", "typing errors", "out of scope")
-INTENTS_MORE = 5  # that the replaced queries are of
+INTENTS_MORE = 5  # that a share of the queries is of
 FOR_A_RATE_NEAR_ZERO = 5  # times the draws
 LETTERS_WRONG = 0.08  # of the letters of a query with typing errors, swapped with the next
 
@@ -55,15 +56,15 @@ def join(first: Profile, second: Profile) -> Profile:
     return Profile(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
-def replace(cause: str, kept: np.ndarray, count: int, pools: dict[str, Profile], rng: np.random.Generator) -> Profile:
-    """The rows that take the place of ``count`` of the new queries; ``kept`` are the test rows they may be made of."""
-    if cause == "out of scope":
-        return take(pools[cause], rng.integers(len(pools[cause].words), size=count))
+def change(cause: str, rows: np.ndarray, pools: dict[str, Profile], rng: np.random.Generator) -> Profile:
+    """What becomes of test rows by a cause; none is there twice, or the Kolmogorov-Smirnov test would take one query for several."""
     if cause == "typing errors":
-        return take(pools[cause], rng.choice(kept, count))
-    intents = pools["test"].intents[kept]
+        return take(pools[cause], rows)
+    if cause == "out of scope":
+        return take(pools[cause], rng.choice(len(pools[cause].words), len(rows), replace=False))
+    intents = pools["test"].intents
     more = rng.choice(np.unique(intents), min(INTENTS_MORE, len(np.unique(intents))), replace=False)
-    return take(pools["test"], rng.choice(kept[np.isin(intents, more)], count))
+    return take(pools["test"], rows)._replace(intents=rng.choice(intents[np.isin(intents, more)], len(rows)))
 
 
 def one_draw(
@@ -72,11 +73,11 @@ def one_draw(
     """Which checks are alarmed in one draw."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(pools["test"].words))
-    reference, rest = take(pools["test"], order[: len(order) // 2]), order[len(order) // 2 :]
-    count = round(share * queries) if cause else 0
-    new = take(pools["test"], rest[: queries - count])
+    reference, rows = take(pools["test"], order[: len(order) // 2]), order[len(order) // 2 :][:queries]
+    moved = round(share * queries)
+    new = take(pools["test"], rows[moved:])
     if cause:
-        new = join(new, replace(cause, rest[queries - count :] if cause == "typing errors" else rest, count, pools, rng))
+        new = join(new, change(cause, rows[:moved], pools, rng))
     reference = reference._replace(words=pools["train"].words)
     if learnt:
         reference = reference._replace(confidence=pools["train"].confidence)
@@ -85,7 +86,7 @@ def one_draw(
 
 def alarm_rates(pools: dict[str, Profile], classes: int, draws: int) -> list[dict[str, Any]]:
     """Share of draws with an alarm, by cause, share replaced and number of queries; and by check at the largest number."""
-    sizes = [queries for queries in QUERIES if queries <= len(pools["test"].words) // 2]
+    sizes = sizes_of(len(pools["test"].words))
     cases: list[tuple[str | None, float, bool]] = [(None, 0.0, False)]
     cases += [(cause, share, False) for cause in CAUSES for share in SHARES]
     cases.append((None, 0.0, True))
@@ -101,13 +102,27 @@ def alarm_rates(pools: dict[str, Profile], classes: int, draws: int) -> list[dic
     return rows
 
 
+def sizes_of(tests: int) -> list[int]:
+    """Numbers of new queries that half of the test split has."""
+    return [queries for queries in QUERIES if queries <= tests // 2]
+
+
 def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[str, Profile]:
-    """What is compared of every query that may be drawn, so that each is answered once."""
+    """What is compared of every query that may be drawn, so that each is answered once.
+
+    Raises:
+        UserError: there are too few test queries, or too few of no intent, to draw none twice.
+    """
     train, test = read_texts(data, "train"), read_texts(data, "test")
+    sizes = sizes_of(len(test))
+    if not sizes:
+        raise UserError(f"{data / artifacts.split_table('test')}: {len(test)} queries: at least {2 * QUERIES[0]} are needed")
     if not out_of_scope.exists():
         raise UserError(f"{out_of_scope}: no such file: run in the root of the repository")
     with out_of_scope.open(encoding="utf-8", newline="") as handle:
         strange = [row["text"] for row in csv.DictReader(handle)]
+    if len(strange) < (needed := round(SHARES[-1] * sizes[-1])):
+        raise UserError(f"{out_of_scope}: {len(strange)} queries: at least {needed} are needed")
     draw = random.Random(0)
     misspelt = [misspell(text, draw) for text in test]
     known = vocabulary(train)

@@ -42,7 +42,7 @@ from pipeline.runtime import fix_runtime, machine_class
 from pipeline.serving.classifier import Classifier
 from pipeline.tables.performance import INFERENCE, inference_table
 
-PIPELINE, SVM, TOKENIZER = "transformers.pipeline", "TF-IDF + LinearSVC", "tokenizer alone"
+PIPELINE, SVM, TOKENIZER = "transformers.pipeline", "TF-IDF of words and characters + LinearSVC", "tokenizer alone"
 WARM_UP = 20
 TURN = 25  # texts until it is the next rival's turn
 LONGEST = 22  # word pieces: the sample's test queries up to there have 15 on average, as BANKING77's have

@@ -40,7 +40,7 @@ LEAST_WORDS = 5  # shorter queries ("my card was refused") are everybody's words
 def embed(texts: list[str]) -> np.ndarray:
     """Normalised sentence embeddings of the base encoder, shape (N, hidden)."""
     model = PooledClassifier(load_encoder(ENCODER), classes=2, normalize=True)
-    ids = [np.array(row) for row in token_ids(load_tokenizer(ENCODER, 128), texts).to_pylist()]
+    ids = [np.array(row) for row in token_ids(load_tokenizer(ENCODER, 128).encode_batch(texts)).to_pylist()]
     return run_batches(model, ids, "fp32", output=model.embed)
 
 

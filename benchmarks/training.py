@@ -69,7 +69,7 @@ ROWS = {
     "ordinary": "TinyBERT of the same start, labels, padded to 128, fp32",
     "encoder": "MiniLM-L6, labels",
     SETFIT: "MiniLM-L6, labels, SetFit",
-    "linear": "TF-IDF + LinearSVC",
+    "linear": "TF-IDF of words + LinearSVC",
 }
 
 

@@ -31,6 +31,7 @@ COPY --from=checked /service /service
 WORKDIR /service
 USER 10001
 EXPOSE 8080
+# asks at SERVE_PORT: set the port by that, not by --port
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"SERVE_PORT\"]}/v2/health/live', timeout=2)"]
 ENTRYPOINT ["python", "-m", "pipeline.serve"]

@@ -10,9 +10,12 @@ WORKDIR /build
 # torch's CPU and GPU wheels carry different hashes under one version, so the lock leaves it out: see the Makefile
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY pyproject.toml requirements.lock ./
+# setuptools first: antlr4-python3-runtime has no wheel, and would be built by whatever setuptools is the newest
 RUN python -m venv /venv \
  && pip install --no-cache-dir "$(sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)" --index-url "$TORCH_INDEX" \
- && pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.lock \
+ && sed -n '/^setuptools==/,/[^\\]$/p' requirements.lock > build.lock \
+ && pip install --no-cache-dir --no-deps --require-hashes --requirement build.lock \
+ && pip install --no-cache-dir --no-deps --no-build-isolation --require-hashes --requirement requirements.lock \
  && pip check
 
 FROM base

@@ -83,7 +83,7 @@ def choose_thresholds(
         confidence = choose_threshold(p_NC.max(axis=1), p_NC.argmax(axis=1) == labels_N, target)
     if label is None:
         label = choose_conformal_threshold(p_NC, labels_N, coverage)
-    return Thresholds(round(confidence, DECIMALS), round(label, DECIMALS))
+    return Thresholds(round(confidence, DECIMALS), math.floor(label * 10**DECIMALS) / 10**DECIMALS)  # up would cost the set its label
 
 
 def measure(p_NC: np.ndarray, labels_N: np.ndarray, thresholds: Thresholds) -> dict[str, float]:

@@ -59,15 +59,18 @@ def graph_file(precision: str) -> str:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yields an empty folder to fill; it replaces ``path`` when the block ends without an error."""
-    partial = _partial(path)
+    partial, old = _partial(path), path.parent / f"{PREFIX}old-{path.name}"
     _remove(partial)
+    _remove(old)
     partial.mkdir(parents=True)
     try:
         yield partial
-        _remove(path)
+        if path.exists():
+            path.rename(old)
         partial.rename(path)
     finally:
         _remove(partial)
+        _remove(old)
 
 
 @contextmanager

@@ -26,10 +26,10 @@ from tokenizers import Encoding
 
 from pipeline import artifacts
 from pipeline.auditing import charts
-from pipeline.auditing.defects import Defect, Defects, Query, defect, in_raw_rows, in_splits, in_word_pieces
+from pipeline.auditing.defects import Defect, Defects, Query, count_of, defect, in_raw_rows, in_splits, in_word_pieces
 from pipeline.auditing.page import KINDS, write_page
 from pipeline.auditing.reading import read_prepared, read_raw, tokenize
-from pipeline.errors import exit_with_one_line
+from pipeline.errors import UserError, exit_with_one_line
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS
 from pipeline.params import Params, read_params
@@ -173,7 +173,7 @@ def report_on(found: Found, seed: int) -> dict[str, Any]:
             "accuracy": round(float((probabilities_NC.argmax(axis=1) == labels_N).mean()), DECIMALS),
         },
         "pairs": [[found.intents[given], found.intents[other], count] for (given, other), count in pairs.most_common(charts.PAIRS_SHOWN)],
-        "defects": {kind: len(found.defects[kind]) for kind in KINDS},
+        "defects": {kind: count_of(found.defects[kind]) for kind in KINDS},
         "seed": seed,
     }
 
@@ -203,6 +203,17 @@ def write(folder: Path, found: Found, report: dict[str, Any], max_tokens: int) -
         write_page(found.source, summarize(report), figures(found.queries, found.encodings), found.defects, folder, partial)
 
 
+def check_output(folder: Path) -> None:
+    """Checks that a folder can be made.
+
+    Raises:
+        UserError: there is a file of its name, or of that of a folder above it.
+    """
+    there = next(path for path in (folder, *folder.parents, Path()) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"--output {folder}: {there} is a file: name a folder")
+
+
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,6 +229,7 @@ def main() -> None:
     """Reads the data, looks for defects, writes pictures, page and figures."""
     args = read_arguments()
     started = time.monotonic()
+    check_output(args.output)
     masked, max_tokens = read_params("prepare", Masking).mask_personal_data, read_params("featurize", Cut).max_tokens
     fix_runtime(args.threads, args.seed)
     found = look(args.data, masked, max_tokens, args.seed)

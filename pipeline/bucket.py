@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,7 @@ import google.auth
 import requests
 from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, RetryError, Unauthorized
 from google.auth.credentials import AnonymousCredentials, Credentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -115,7 +116,7 @@ class Bucket:
 
     @property
     def _who(self) -> str:
-        account = getattr(self._credentials, "service_account_email", None)
+        account = getattr(self.__dict__.get("_credentials"), "service_account_email", None)  # none where it is they that were refused
         return f"the credentials ({account})" if account else "the credentials"
 
     @cached_property
@@ -132,8 +133,8 @@ class Bucket:
             raise UserError(self._line(error)) from None
 
     def _line(self, error: Exception) -> str:
-        if isinstance(error, RefreshError):
-            return f"{self}: Google no longer accepts {self._who}: {error.args[0]}: {LOG_IN}"
+        if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
+            return f"{self}: Google does not accept {self._who}: {_refusal(error)}: {LOG_IN}"
         if isinstance(error, Unauthorized):
             return f"{self}: not let in (401): {_reason(error)}: {LOG_IN}"
         if isinstance(error, Forbidden):
@@ -146,6 +147,14 @@ class Bucket:
 
 
 _RETRY = DEFAULT_RETRY.with_timeout(PATIENCE_S)
+
+
+def _refusal(error: GoogleAuthError) -> str:
+    """What the token service says; why a service account may not be acted for, it says in the answer's body alone."""
+    told = [str(each) for each in error.args[:1]] or [type(error).__name__]
+    with suppress(IndexError, KeyError, TypeError, ValueError):
+        told.append(json.loads(error.args[1])["error"]["message"])
+    return ": ".join(told)
 
 
 def _reason(error: GoogleAPICallError) -> str:

@@ -14,16 +14,15 @@ from pathlib import Path
 
 from pipeline.check_model import check
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.publishing.facts import MODEL, ONNX, Facts, read_facts
-from pipeline.publishing.folder import lay_out
-from pipeline.publishing.model_card import PICTURES, Tables, make_card
+from pipeline.publishing.facts import MODEL, ONNX, PICTURES, Facts, read_facts
+from pipeline.publishing.folder import check_replaceable, lay_out
+from pipeline.publishing.model_card import Tables, make_card
 from pipeline.reporting.lockfile import LOCK, stale
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.results import results
 
 OUTPUT = Path("build/publish")
 NAME = "tinybert-intents"
-PLOTS = Path("plots/evaluate")
 
 
 def write(output: Path, repository: str | None, onnx: bool) -> tuple[Facts, list[str]]:
@@ -33,8 +32,9 @@ def write(output: Path, repository: str | None, onnx: bool) -> tuple[Facts, list
         What the card tells, and why it must not be published: one line a reason.
 
     Raises:
-        UserError: a file that it needs is missing or cannot be read.
+        UserError: a file that it needs is missing or cannot be read, or the folder holds what is not ours.
     """
+    check_replaceable(output)
     facts = read_facts(Path())
     folders = [MODEL, *([ONNX] if onnx else [])]
     for folder in folders:
@@ -42,7 +42,7 @@ def write(output: Path, repository: str | None, onnx: bool) -> tuple[Facts, list
             raise UserError(f"{folder}: no such folder: run `make repro` or `dvc pull {folder}` first")
     told = Tables(results(), abstention(), export() if onnx else "")
     card = make_card(facts, told, repository or str(output), repository.rsplit("/", maxsplit=1)[-1] if repository else NAME)
-    lay_out(output, MODEL, ONNX if onnx else None, [PLOTS / picture for picture in PICTURES], card, facts)
+    lay_out(output, MODEL, ONNX if onnx else None, PICTURES, card, facts)
     return facts, [
         *(["the working tree has changes that are in no commit: commit them first"] if facts.dirty else []),
         *(problem for problem in map(_not_locked, folders) if problem),

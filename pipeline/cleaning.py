@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 
 from pipeline.errors import UserError
@@ -12,9 +13,14 @@ MISSING = {"", "nan"}
 REASONS = ("duplicate", "conflicting", "also_in_test")  # why a row with a text is dropped
 
 
+def comparable(text: str) -> str:
+    """What tells texts apart: neither case nor what nobody sees, such as a zero-width space or a BOM, which the tokenizer drops."""
+    return "".join(character for character in text if unicodedata.category(character) != "Cf").strip().casefold()
+
+
 def is_empty(row: Row) -> bool:
     """Whether a cleaned row has no text."""
-    return row.text.casefold() in MISSING
+    return comparable(row.text) in MISSING
 
 
 def clean(row: Row) -> Row:
@@ -32,7 +38,7 @@ def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:
     for row in map(clean, rows):
         if is_empty(row):
             continue
-        if row.intent.casefold() in MISSING:
+        if comparable(row.intent) in MISSING:
             raise UserError(f"{source}:{row.line}: the intent is empty: label the row or delete it")
         kept.append(row)
     return kept, len(rows) - len(kept)
@@ -41,17 +47,17 @@ def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:
 def reasons_to_drop(rows: list[Row], official_test: list[Row]) -> list[str | None]:
     """Judges each training row: one of ``REASONS``, or None to keep it.
 
-    Texts are the same when nothing but case tells them apart. Of rows with the same text and intent the first is kept; of rows with
+    Texts are the same when ``comparable`` tells them not apart. Of rows with the same text and intent the first is kept; of rows with
     the same text under two intents none, since nobody knows which is right.
     """
     intents_of: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
-        intents_of[row.text.casefold()].add(row.intent)
-    in_test = {row.text.casefold() for row in official_test}
+        intents_of[comparable(row.text)].add(row.intent)
+    in_test = {comparable(row.text) for row in official_test}
     reasons: list[str | None] = []
     seen: set[str] = set()
     for row in rows:
-        key = row.text.casefold()
+        key = comparable(row.text)
         if key in in_test:
             reasons.append("also_in_test")
         elif len(intents_of[key]) > 1:

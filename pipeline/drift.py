@@ -6,7 +6,7 @@ Writes  report.json, report.png and report.html (needs nothing beside itself) in
 Exit    0 no drift seen, 1 drift, 2 an error
 
 Lengths are compared with those of the training queries. Words that the training queries have not, and what the model says, are compared
-with those of the test split: of the queries it learnt from the model knows every word and is surer than it will be of any other, so that
+with those of the test split: of the queries it learnt from the model knows every word and is more confident than of any other, so that
 against those everything new would look like drift.
 """
 
@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from pipeline import artifacts
+from pipeline.bulk.jobs import check_folder
 from pipeline.bulk.records import PART_ROWS, read_parts
 from pipeline.drifting.page import draw, summarize, write_page
 from pipeline.drifting.profiles import Profile, describe, shares
-from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
+from pipeline.drifting.shifts import LEAST_EFFECT, LEAST_SIGNIFICANCE, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.prepared import read_texts
 from pipeline.serving.classifier import Classifier
@@ -60,6 +61,16 @@ def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], 
     return [clean_text(text) for _, text in sorted(drawn)], rows, rows - usable
 
 
+def check_labels(data: Path, model: Path, labels: tuple[str, ...]) -> None:
+    """Makes sure that the queries compared with are those of the model: after a run on other data up to `prepare` they are not.
+
+    Raises:
+        UserError: the folders do not name the same intents.
+    """
+    if tuple(artifacts.read_json(data / artifacts.LABELS)) != labels:
+        raise UserError(f"{data / artifacts.LABELS}: not the intents of {model}: run `dvc repro`, or name folders of one run")
+
+
 def write_report(folder: Path, report: dict[str, Any], reference: Profile, new: Profile) -> None:
     """Writes the three files; whatever else is in the folder stays."""
     artifacts.write_json(folder / "report.json", report)
@@ -82,21 +93,32 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--least-effect", type=float, default=LEAST_EFFECT, help="share of queries that moved, below which it is no drift")
     parser.add_argument("--most", type=int, default=10_000, help="of more queries than that, so many are drawn")
     parser.add_argument("--seed", type=int, default=42, help="of what is drawn")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.most < FEWEST:
+        parser.error(f"--most {args.most}: must be {FEWEST} or more")
+    if args.seed < 0:
+        parser.error(f"--seed {args.seed}: must be 0 or more")
+    if not LEAST_SIGNIFICANCE <= args.significance < 1:
+        parser.error(f"--significance {args.significance:g}: must be {LEAST_SIGNIFICANCE:g} or more, and less than 1")
+    if not 0 <= args.least_effect <= 1:
+        parser.error(f"--least-effect {args.least_effect:g}: must be between 0 and 1")
+    return args
 
 
 def main() -> None:
     """Reads, answers, compares, writes the report; exits with 1 if there is a drift."""
     args = read_arguments()
+    check_folder(args.output)
     classifier = Classifier.load(args.model)
     train, held_out = read_texts(args.data, "train"), read_texts(args.data, "test")
+    check_labels(args.data, args.model, classifier.labels)
     texts, rows, missing = read_new(args.input, args.text_column, args.most, args.seed)
     known = vocabulary(train)
     before, now = (classifier.answer(some, top_k=1) for some in (held_out, texts))
     reference = describe(held_out, before, known, classifier.labels)._replace(words=np.array([len(words(text)) for text in train]))
     new = describe(texts, now, known, classifier.labels)
 
-    checks = compare(reference, new, len(classifier.labels), args.seed)
+    checks = compare(reference, new, len(classifier.labels), args.seed, args.significance)
     drifted = {check.name: check.drifted(args.significance, args.least_effect) for check in checks}
     report: dict[str, Any] = {
         "drift": any(drifted.values()),

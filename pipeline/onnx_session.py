@@ -43,7 +43,7 @@ def labels_of(session: Any) -> Any:
     return json.loads(session.get_modelmeta().custom_metadata_map.get("labels", "null"))
 
 
-def by_length(ids: Ids) -> np.ndarray:
+def order_by_length(ids: Ids) -> np.ndarray:
     """Row indices, shortest query first, so that a batch of neighbours has little padding."""
     return np.argsort([len(tokens) for tokens in ids], kind="stable")
 

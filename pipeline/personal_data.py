@@ -11,14 +11,14 @@ Not found, since without a check digit they look like amounts, dates or order nu
 piece, extensions, fewer than nine digits), account numbers and sort codes, card numbers with a wrong digit or spaced digit by digit. And
 nothing that is told in words: names, addresses, dates of birth, "name at host dot com".
 
-Taken for what it is not: nine to eleven digits with a leading zero are a phone number unless a word like ``order`` or ``reference`` stands
-before them. One in ten numbers in the range of a card network has a right check digit by chance.
+Taken for what it is not: nine to eleven digits with a leading zero are a phone number unless they begin as a date does or a word like
+``order`` or ``reference`` stands before them. One in ten numbers in the range of a card network has a right check digit by chance.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 PLACEHOLDERS = {
@@ -29,10 +29,10 @@ PLACEHOLDERS = {
 }
 KINDS = tuple(PLACEHOLDERS)  # in this order: what an earlier kind claimed, a later one does not look at
 
-_MAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])")
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}")
 
 _SEPARATOR = r"[ .\-\u2013]?"
-_IBAN_START = re.compile(rf"(?<!\w)([A-Z]{{2}}){_SEPARATOR}[0-9]{_SEPARATOR}[0-9](?=[ \-]?\w)", re.IGNORECASE)
+_IBAN_START = re.compile(rf"(?<!\w)([A-Za-z]{{2}}){_SEPARATOR}[0-9]{_SEPARATOR}[0-9](?={_SEPARATOR}[A-Za-z0-9])")
 _FEWEST_DIGITS = 10  # of an IBAN, else one in 97 sentences with "be 16 ..." would be one
 _IBAN_LENGTHS = {
     country: int(length)
@@ -57,20 +57,25 @@ _CARD_RANGES = re.compile(
 )
 _LONGEST_CARD = 19
 
-_BETWEEN = r"(?:\) ?|[ .\-/\u2013]\(?|\()?"  # what may stand between two digits of a phone number
-_NO_AMOUNT = r"(?<![\w+£$€#])(?<!\d[.,:/-])(?<![£$€] )"
-_END = r"(?![\w%])(?![.,:]\d)"
-_PHONES = (
-    re.compile(rf"(?<![\w+])\(?\+[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?!\w)"),
-    re.compile(rf"{_NO_AMOUNT}00{_BETWEEN}(?:1(?:{_BETWEEN}[0-9]){{10}}|[2-9](?:{_BETWEEN}[0-9]){{8,12}}){_END}"),
-    re.compile(rf"{_NO_AMOUNT}\(?0[1-9](?:{_BETWEEN}[0-9]){{7,9}}{_END}"),
-    re.compile(rf"{_NO_AMOUNT}(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{{4}}{_END}"),
+# what may stand between two digits of a phone number; a slash before a zero starts the next number
+_BETWEEN = r"(?:\) ?|[ .\-\u2013]\(?|/(?!\(?0)\(?|\()?"
+_DATE = r"\d{1,2}(?P<mark>[./-])\d{1,2}(?P=mark)(?:\d{4}|\d\d)(?!\d|(?P=mark)\d)"
+_END = r"(?![\w%])(?!:[0-5]\d(?!\d))"  # a time of day may stand behind a date
+_ABROAD = rf"\(?\+[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?!\w)"
+_AT_HOME = (
+    rf"(?:00{_BETWEEN}(?:1(?:{_BETWEEN}[0-9]){{10}}|[2-9](?:{_BETWEEN}[0-9]){{8,12}})"
+    rf"|\(?(?!{_DATE})0[1-9](?:{_BETWEEN}[0-9]){{7,9}}"
+    rf"|(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{{4}}){_END}"
 )
-_DATE = re.compile(r"\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d\d)(?!\d|\1\d)")
+_NO_AMOUNT = r"(?<![\w+£$€#])(?<!\d[.,:/-])(?<![£$€] )"
+_PHONE = re.compile(rf"(?P<number>(?<![\w+]){_ABROAD}|{_NO_AMOUNT}{_AT_HOME})")
+_NEXT_PHONE = re.compile(rf"[.,:/-](?P<number>{_ABROAD}|{_AT_HOME})")  # straight behind a phone number; elsewhere it may be decimals
 _REFERENCE = re.compile(
-    r"\b(?:order|ref|reference|invoice|ticket|booking|tracking|transaction|receipt|parcel|case (?:number|no))\b\W*(?:\w{1,6}\W+){0,2}$",
+    r"\b(?:order|ref|reference|invoice|ticket|booking|tracking|transaction|receipt|parcel|case (?:number|no))\b\W*"
+    r"(?:(?!(?:call|phon|tel|ring|mobil|text|cell|dial|fax|sms)|m[ey]\b)\w{1,6}\W+){0,2}$",
     re.IGNORECASE,
 )
+_REFERENCE_WINDOW = 60  # characters before a number in which a reference may stand
 
 
 class Found(NamedTuple):
@@ -85,18 +90,23 @@ def find(text: str) -> list[Found]:
     """The personal data of a text, in order and without overlaps."""
     found: list[Found] = []
     for kind, search in zip(KINDS, (_mail_addresses, _ibans, _card_numbers, _phone_numbers), strict=True):
-        rest = text
-        for piece in found:  # as long, so that places stay
-            rest = rest[: piece.start] + "_" * (piece.end - piece.start) + rest[piece.end :]
-        found += [Found(kind, start, end) for start, end in search(rest)]
-    return sorted(found, key=lambda piece: piece.start)
+        rest = _replace(text, found, lambda piece: "_" * (piece.end - piece.start))  # as long, so that places stay
+        found = sorted([*found, *(Found(kind, start, end) for start, end in search(rest))], key=lambda piece: piece.start)
+    return found
 
 
 def mask(text: str) -> str:
     """The text with a placeholder for each piece of personal data."""
-    for piece in reversed(find(text)):
-        text = text[: piece.start] + PLACEHOLDERS[piece.kind] + text[piece.end :]
-    return text
+    return _replace(text, find(text), lambda piece: PLACEHOLDERS[piece.kind])
+
+
+def _replace(text: str, pieces: Sequence[Found], by: Callable[[Found], str]) -> str:
+    """The text with each of its pieces, which are in order, replaced."""
+    parts, end = [], 0
+    for piece in pieces:
+        parts += [text[end : piece.start], by(piece)]
+        end = piece.end
+    return "".join([*parts, text[end:]])
 
 
 def _mail_addresses(text: str) -> Iterator[tuple[int, int]]:
@@ -109,7 +119,7 @@ def _ibans(text: str) -> Iterator[tuple[int, int]]:
         length = _IBAN_LENGTHS.get(match[1].upper())
         if length is None or match.start() < end:
             continue
-        whole = re.compile(rf"[A-Z0-9](?:{_SEPARATOR}[A-Z0-9]){{{length - 1}}}(?!\w)", re.IGNORECASE).match(text, match.start())
+        whole = re.compile(rf"[A-Za-z0-9](?:{_SEPARATOR}[A-Za-z0-9]){{{length - 1}}}(?!\w)").match(text, match.start())
         iban = re.sub(_SEPARATOR, "", whole[0]) if whole else ""
         if whole and sum(character.isdigit() for character in iban) >= _FEWEST_DIGITS and _mod_97(iban) == 1:
             end = whole.end()
@@ -154,10 +164,11 @@ def _luhn(digits: str) -> bool:
 
 
 def _phone_numbers(text: str) -> Iterator[tuple[int, int]]:
-    end = 0
-    for start, stop in sorted(match.span() for pattern in _PHONES for match in pattern.finditer(text)):
-        number = text[start:stop]
-        if start < end or (not number.lstrip("(").startswith("+") and (_DATE.match(number) or _REFERENCE.search(text[:start]))):
-            continue
-        end = stop
-        yield start, stop
+    match = _PHONE.search(text)
+    while match:
+        start, end = match.span("number")
+        if "+" not in match["number"] and _REFERENCE.search(text, max(0, start - _REFERENCE_WINDOW), start):
+            match = _PHONE.search(text, end)
+        else:
+            yield start, end
+            match = _NEXT_PHONE.match(text, end) or _PHONE.search(text, end)

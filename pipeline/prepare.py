@@ -4,20 +4,25 @@ Reads   data/raw/dataset
 Writes  data/prepared/{train,validation,test}.parquet (columns id, text, label), data/prepared/labels.json; metrics/data.json
 Run     python -m pipeline.prepare --dataset data/raw/dataset --prepared data/prepared --metrics metrics/data.json
 
-An id is ``<raw file>:<line>``, so that a prediction can be traced to its row. An official test split stays as it is, empty
-texts excepted; what is mended in the training rows is counted in the metrics:
+An id is ``train.csv:<line>`` or ``test.csv:<line>``, the line being that of the file that `fetch` read (column ``line`` of the file so
+named in data/raw/dataset), so that a prediction can be traced to its row. An official test split stays as it is, empty texts excepted;
+what is mended in the training rows is counted in the metrics:
 
 - text without a visible character, or "nan": the row is dropped (``empty``)
-- the same text (case and spacing aside) with the same intent again: later rows are dropped (``duplicate``)
+- the same text (case, spacing and invisible characters aside) with the same intent again: later rows are dropped (``duplicate``)
 - the same text under two intents: all its rows are dropped (``conflicting``)
 - the same text in the official test split: the training row is dropped (``also_in_test``)
 
 Personal data is counted, and with ``mask_personal_data`` replaced before anything else is compared: two texts that differ in a card number
 alone are then the same text. data/raw is left as it came.
+
+Who is held out depends on a query's own words and on how many of its intent there are, not on where it stands: a row that is added, deleted
+or moved leaves the splits of all others as they are, but for one or two of its intent.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -27,7 +32,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline import artifacts, personal_data
-from pipeline.cleaning import REASONS, drop_ambiguous, drop_empty
+from pipeline.cleaning import REASONS, comparable, drop_ambiguous, drop_empty
 from pipeline.command_line import read_paths
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.near_twins import TWIN, nearest_by_jaccard, pairs_of_twins
@@ -75,20 +80,21 @@ def check_intents(train: list[Row], test: list[Row], names: dict[str, str | None
     return sorted(counts)
 
 
-def hold_out(rows: list[Row], fraction: float, rng: np.random.Generator) -> tuple[list[Row], list[Row]]:
+def hold_out(rows: list[Row], fraction: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Splits rows in two, the second with ``fraction`` of each intent's rows, but at least one and never all.
+
+    Of an intent those are held out whose texts have the lowest hashes.
 
     Returns:
         (rest, held out), both in the order of ``rows``.
     """
     by_intent: defaultdict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        by_intent[row.intent].append(index)
+    for index in sorted(range(len(rows)), key=lambda index: _hash(rows[index].text, seed)):
+        by_intent[rows[index].intent].append(index)
     held: set[int] = set()
-    for intent in sorted(by_intent):
-        indices = rng.permutation(by_intent[intent])
+    for indices in by_intent.values():
         count = min(max(round(len(indices) * fraction), 1), len(indices) - 1)
-        held.update(indices[:count].tolist())
+        held.update(indices[:count])
     return [row for i, row in enumerate(rows) if i not in held], [row for i, row in enumerate(rows) if i in held]
 
 
@@ -115,9 +121,11 @@ def describe(splits: dict[str, pa.Table], labels: list[str]) -> dict[str, Any]:
             same = splits["train"]["label"].to_numpy()[nearest] == classes
             report[split]["near_twins_in_train_same_intent"] = int(((similarity >= TWIN) & same).sum())
             report[split]["near_twins_in_train_other_intent"] = int(((similarity >= TWIN) & ~same).sum())
-        pairs = [classes[first] == classes[second] for first, second, _ in pairs_of_twins(texts)]
-        report[split]["pairs_of_near_twins_same_intent"] = int(sum(pairs))
-        report[split]["pairs_of_near_twins_other_intent"] = len(pairs) - int(sum(pairs))
+        pairs = np.zeros(2, dtype=np.int64)
+        for first, later, _ in pairs_of_twins(texts):
+            pairs += np.bincount(classes[later] == classes[first], minlength=2)
+        report[split]["pairs_of_near_twins_same_intent"] = int(pairs[1])
+        report[split]["pairs_of_near_twins_other_intent"] = int(pairs[0])
     return report
 
 
@@ -129,6 +137,10 @@ def mask_personal_data(rows: list[Row], mask: bool) -> tuple[list[Row], Counter[
     """
     count = Counter(kind for row in rows for kind in {piece.kind for piece in personal_data.find(row.text)})
     return [row._replace(text=personal_data.mask(row.text)) for row in rows] if mask else rows, count
+
+
+def _hash(text: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\n{comparable(text)}".encode()).digest()
 
 
 def _table(rows: list[Row], file: str, labels: list[str]) -> pa.Table:
@@ -150,16 +162,17 @@ def main() -> None:
     names = artifacts.read_json(args.dataset / artifacts.RAW_SOURCE)
     train, empty_train = drop_empty(read_rows(args.dataset / artifacts.RAW_TRAIN), names["train"])
     test, empty_test = drop_empty(read_rows(args.dataset / artifacts.RAW_TEST), names["test"]) if names["test"] else ([], 0)
+    if names["test"] and not test:
+        raise UserError(f"{names['test']}: none of the {empty_test} rows has a text: is fetch.text_column the column of the texts?")
     train, personal_train = mask_personal_data(train, params.mask_personal_data)
     test, personal_test = mask_personal_data(test, params.mask_personal_data)
     train, dropped = drop_ambiguous(train, test)
     labels = check_intents(train, test, names)
 
-    rng = np.random.default_rng(params.seed)
     test_file = artifacts.RAW_TEST if test else artifacts.RAW_TRAIN
     if not test:
-        train, test = hold_out(train, params.test_fraction, rng)
-    rest, validation = hold_out(train, params.validation_fraction, rng)
+        train, test = hold_out(train, params.test_fraction, params.seed)
+    rest, validation = hold_out(train, params.validation_fraction, params.seed)
     splits = {
         "train": _table(train if params.refit else rest, artifacts.RAW_TRAIN, labels),
         "validation": _table(validation, artifacts.RAW_TRAIN, labels),

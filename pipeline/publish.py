@@ -9,6 +9,7 @@ Refuses what nobody could trace: a tree with uncommitted changes, a checkpoint o
 from __future__ import annotations
 
 import argparse
+import re
 
 from pipeline.card import OUTPUT, write
 from pipeline.errors import UserError, exit_with_one_line
@@ -22,11 +23,13 @@ def main() -> None:
     parser.add_argument("--repo", help="the hub's repository, as user/name")
     parser.add_argument("--push", action="store_true", help="do it; else only say what would be done")
     parser.add_argument("--onnx", action="store_true", help="the ONNX graphs as well, under onnx/")
-    parser.add_argument("--public", action="store_true", help="a new repository may be read by all; else by its owner")
+    parser.add_argument("--public", action="store_true", help="the repository may be read by all; else by its owner")
     parser.add_argument("--replace", action="store_true", help="also a repository that this command did not make: its files go")
     args = parser.parse_args()
     if args.push and not args.repo:
         raise UserError("--push: name the repository with --repo user/name")
+    if args.repo is not None and not re.fullmatch("[^/]+/[^/]+", args.repo):
+        raise UserError(f"--repo {args.repo}: give user/name")
 
     facts, problems = write(OUTPUT, args.repo, args.onnx)
     if problems:

@@ -50,7 +50,7 @@ class TrainParams(Params):
     precision: Precision
     device: Device
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
-    seed: int = Field(ge=0, description="seed of initial head, order and dropout")
+    seed: int = Field(ge=0, lt=2**32, description="seed of initial head, order and dropout")
     report_to: list[Literal["dvclive", "wandb"]] = Field(
         description="who is told of the epochs: dvclive, which draws the curves, and wandb if wanted; the student does not depend on it"
     )

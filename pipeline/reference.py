@@ -3,9 +3,11 @@
 Run     python -m pipeline.reference [--seeds 5]                  writes metrics/reference/banking77.json
         python -m pipeline.reference --data sample [--seeds 5]    writes metrics/reference/sample_seeds.json
 
-BANKING77 comes from $BANKING77_DIR if set, else from the hub. Neither the workspace nor its lock is touched. The teachers are fitted once;
-the student is trained once a seed, on the same soft targets. The result is written anew after every seed, and a killed run goes on with
-the seed it was at. The official test split is scored once a seed; the result counts how often it has been scored so far.
+BANKING77 comes from $BANKING77_DIR if set, else from the hub. Neither the workspace nor its lock is touched. On BANKING77 the teachers are
+fitted once and the student is trained once a seed, on the same soft targets. On the sample a seed is that of the augmented copies, the
+teachers and the student, so that its spread is the noise floor of a change to any of them; the split stays, so that all are asked the same
+queries. A noise floor takes three seeds or more. The result is written anew after every seed, and a killed run goes on with the seed it was
+at. The official test split is scored once a seed; the result counts how often it has been scored so far.
 """
 
 from __future__ import annotations
@@ -45,18 +47,32 @@ class Plan:
 
     Attributes:
         overrides: of the composition of params.yaml, as `dvc exp run -S` takes them.
+        varied: the params that are set to each seed.
         result: a file.
         command: what a user types.
     """
 
     overrides: tuple[str, ...]
+    varied: tuple[str, ...]
     result: Path
     command: str
 
+    def of_seed(self, seed: int) -> list[str]:
+        """The overrides of the run of one seed."""
+        return [*self.overrides, *(f"{key}={seed}" for key in self.varied)]
+
+    def shares(self, model: str) -> bool:
+        """Whether all seeds have the same model: a teacher, where none of its seeds is varied."""
+        return model != STUDENT and "teach.seed" not in self.varied
+
 
 PLANS = {
-    BANKING77: Plan(("data=banking77", "experiment=reference"), Path("metrics/reference/banking77.json"), "make banking77"),
-    "sample": Plan(("data=sample",), Path("metrics/reference/sample_seeds.json"), "make seeds"),
+    BANKING77: Plan(
+        ("data=banking77", "experiment=reference"), ("train.seed",), Path("metrics/reference/banking77.json"), "make banking77"
+    ),
+    "sample": Plan(
+        ("data=sample",), ("featurize.seed", "teach.seed", "train.seed"), Path("metrics/reference/sample_seeds.json"), "make seeds"
+    ),
 }
 
 
@@ -84,12 +100,12 @@ def run_stages(folder: Path, commit: str, file: Path) -> dict[str, Any]:
 
 
 def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
-    """Trains and scores the student of one seed, or reads what an earlier call did at the same commit."""
+    """Runs the stages that a seed changes and scores the student, or reads what an earlier call did at the same commit."""
     file = folder / RUNS / f"{seed}.json"
     if file.exists() and artifacts.read_json(file)["commit"] == commit:
         done: dict[str, Any] = artifacts.read_json(file)
         return done
-    for _ in run(folder, "python", "-m", "pipeline.compose", *PLANS[data].overrides, f"train.seed={seed}"):
+    for _ in run(folder, "python", "-m", "pipeline.compose", *PLANS[data].of_seed(seed)):
         pass
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".cost")
@@ -124,9 +140,9 @@ def differences(predictions: list[dict[str, str]]) -> dict[str, Any]:
     return report
 
 
-def over_seeds(model: str, values: list[float]) -> dict[str, Any]:
-    """Mean, standard deviation (of a sample; 0 for one run) and each value; a teacher has one value, since all runs share it."""
-    if model != STUDENT:
+def over_seeds(values: list[float], shared: bool) -> dict[str, Any]:
+    """Mean, standard deviation (of a sample; 0 for one run) and each value; a model that all runs share has one value."""
+    if shared:
         values = values[:1]
     return {
         "mean": round(statistics.mean(values), 6),
@@ -174,30 +190,34 @@ def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]])
         "lock_sha256": locks[0],
         "lock_sha256_per_seed": locks,
         "seeds": [each["seed"] for each in runs],
+        "varied": list(plan.varied),
         "models": {
             model: {"parameters": row["parameters"]}
-            | {metric: over_seeds(model, [each["evaluate"][model][metric] for each in runs]) for metric in ("accuracy", "macro_f1")}
+            | {
+                metric: over_seeds([each["evaluate"][model][metric] for each in runs], plan.shares(model))
+                for metric in ("accuracy", "macro_f1")
+            }
             for model, row in runs[0]["evaluate"].items()
         },
         "differences_per_seed": [each["differences"] for each in runs],
-        **{part: accuracy_on(part, runs) for part in ("without_twins", "sample") if part in runs[0]},
+        **{part: accuracy_on(part, runs, plan) for part in ("without_twins", "sample") if part in runs[0]},
         "wall_seconds": average_seconds(runs, before if before.get("cpu") == machine["cpu"] else {}),
         "peak_rss_mib": max(each["peak_rss_mib"] for each in runs),
         **count_scorings(locks, before),
     }
 
 
-def accuracy_on(part: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def accuracy_on(part: str, runs: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
     """Accuracy of every model on other queries than the test split's."""
     first = runs[0][part]
-    models = {model: over_seeds(model, [each[part]["accuracy"][model] for each in runs]) for model in first["accuracy"]}
+    models = {model: over_seeds([each[part]["accuracy"][model] for each in runs], plan.shares(model)) for model in first["accuracy"]}
     return {"queries": first["queries"], "accuracy": models}
 
 
 def main() -> None:
     """Clones, and for every seed composes, runs and writes the result so far."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, choices=range(1, 101), metavar="N", help="how many students, 1 to 100 (5)")
+    parser.add_argument("--seeds", type=int, default=5, choices=range(1, 101), metavar="N", help="how many seeds, 1 to 100 (5)")
     parser.add_argument("--data", choices=list(PLANS), default=BANKING77, help="the benchmark (banking77), or our own sample")
     args = parser.parse_args()
     plan, folder, commit = PLANS[args.data], Path("build") / args.data, head()

@@ -4,7 +4,7 @@ Run     python -m pipeline.report [--base REV] [--output FOLDER] [--max-characte
 
 The base is the merge base of HEAD and REV: where this branch left it. Verdicts rest on the predictions of both runs for the same test
 queries; budgets are in `pyproject.toml`, section `[tool.budgets]`. With `--output` the report and its pictures go to a folder too. With
-`--fail-on-regression` each broken budget is a line on stderr, and the exit code is 1.
+`--fail-on-regression` each broken budget is a line on stderr, and the exit code is 1. One that cannot be judged is a line too, a note.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.paired import compare
 from pipeline.reporting import closer_sections, sections
 from pipeline.reporting.before_after import draw
-from pipeline.reporting.budgets import check, read_budgets, seed_spread
+from pipeline.reporting.budgets import check, declared_spread, measured_spread, read_budgets
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.lockfile import stale
 from pipeline.reporting.markdown import code, join_within, printable
@@ -38,10 +38,12 @@ def examine(root: Path, base: str) -> Findings:
         UserError: no such revision, no repository, or budgets that cannot be read.
     """
     budgets = read_budgets(root)
-    revision, where = merge_base(root, base)
+    revision, where, found_as = merge_base(root, base)
     commit, dirty = head(root)
     before, after = read_results(revision), read_results(Revision(root))
-    spread = seed_spread(root, after.params.get("fetch.train"), budgets)
+    dataset = after.params.get("fetch.train")
+    measured = measured_spread(revision, dataset), measured_spread(Revision(root), dataset)
+    spread = measured[0] or measured[1] or declared_spread(budgets)
     mismatches = stale(root)
     try:
         found, why_not = match(before, after), ""
@@ -50,10 +52,10 @@ def examine(root: Path, base: str) -> Findings:
         found, why_not, differences = None, str(reason), {}
     title = (
         f"The working tree ({code(commit[:7])}{' and uncommitted changes' if dirty else ''}) against {code(str(revision.commit)[:7])}, "
-        f"{where} {code(base)}."
+        f"{where} {code(found_as)}."
     )
     checks = check(budgets, after, differences, spread, mismatches, why_not)
-    return Findings(title, before, after, found, why_not, differences, spread, budgets, checks, mismatches)
+    return Findings(title, before, after, found, why_not, differences, measured, spread, budgets, checks, mismatches)
 
 
 def compose(findings: Findings, pictures: list[str], most: int) -> str:
@@ -94,11 +96,12 @@ def main() -> None:
     if args.output:
         with artifacts.whole_file(args.output / REPORT) as partial:
             partial.write_text(report, encoding="utf-8")
-    broken = [row for row in findings.checks if row.broken]
-    if args.fail_on_regression and broken:
-        for row in broken:
-            print("error: " + printable(row.line, 1_000), file=sys.stderr)
-        sys.exit(1)
+    if args.fail_on_regression:
+        for row in findings.checks:
+            if row.line:
+                print(("error: " if row.broken else "note: ") + printable(row.line, 1_000), file=sys.stderr)
+        if any(row.broken for row in findings.checks):
+            sys.exit(1)
 
 
 if __name__ == "__main__":

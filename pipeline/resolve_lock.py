@@ -1,6 +1,6 @@
 """Ends a merge of two branches that both ran the pipeline: makes anew what it makes, and leaves the commit to you.
 
-Run     python -m pipeline.resolve_lock [--pull]     after `git merge` (rebase, cherry-pick) has stopped at conflicts
+Run     python -m pipeline.resolve_lock [--pull]     after `git merge` (rebase, cherry-pick, revert) has stopped at conflicts
 
 Conflicts in files written by hand come first, and are yours. For the rest no side is right: the merged code and params are a run of
 their own. So the lock takes each stage from the branch that changed it, ``dvc repro`` runs what then does not fit (and what the run cache
@@ -33,7 +33,12 @@ from pipeline.tour import NOTEBOOK
 HERE = Path()
 LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
 BASE, OURS, THEIRS = 1, 2, 3  # git's stages of a file in conflict
-MERGED_HEADS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REBASE_HEAD", "REVERT_HEAD")
+MERGED_HEADS = {  # what git is at -> whose side is "theirs": of a revert that is what was before the reverted commit
+    "MERGE_HEAD": "MERGE_HEAD",
+    "CHERRY_PICK_HEAD": "CHERRY_PICK_HEAD",
+    "REBASE_HEAD": "REBASE_HEAD",
+    "REVERT_HEAD": "REVERT_HEAD^",
+}
 
 Conflict = dict[int, bytes]  # stage -> content; a side that has no such file is absent
 
@@ -70,13 +75,24 @@ def merge_locks(base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, An
 
 
 def merge_document(conflict: Conflict) -> str | None:
-    """Merges what is written by hand in a document, generated blocks less what is made of them; None when that conflicts."""
+    """Merges what is written by hand in a document, generated blocks less what is made of them.
+
+    Returns:
+        The document, or None when that conflicts, or a side has no such document.
+    """
+    if not conflict.keys() >= {OURS, THEIRS}:
+        return None
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch) / str(stage) for stage in (OURS, BASE, THEIRS)]
         for path in paths:
-            path.write_text(BLOCK.sub(_by_hand, conflict.get(int(path.name), b"").decode()), encoding="utf-8")
+            path.write_text(strip(conflict.get(int(path.name), b"").decode()), encoding="utf-8")
         done = subprocess.run(["git", "merge-file", "-p", *map(str, paths)], capture_output=True, text=True, check=False)
     return None if done.returncode else done.stdout
+
+
+def strip(document: str) -> str:
+    """What is written by hand in a document."""
+    return BLOCK.sub(_by_hand, document)
 
 
 def _by_hand(block: re.Match[str]) -> str:
@@ -95,6 +111,17 @@ def merge_notebook(conflict: Conflict) -> str | None:
 
 def _cells(notebook: str | None) -> list[tuple[str, str]] | None:
     return None if notebook is None else [(cell.cell_type, cell.source) for cell in nbformat.reads(notebook, as_version=4).cells]
+
+
+def is_edited(path: str, conflict: Conflict, merged: str) -> bool:
+    """Whether a document or notebook in conflict is neither as git left it nor as a run of this command that failed did."""
+    try:
+        current = Path(path).read_text(encoding="utf-8")
+        if path == str(NOTEBOOK):
+            return _cells(current) not in (_cells(conflict[OURS].decode()), _cells(merged))
+    except (FileNotFoundError, ValueError):
+        return True
+    return not re.search("^<<<<<<< ", current, re.MULTILINE) and strip(current) != merged
 
 
 def edited_by_hand(conflict: Conflict) -> str | None:
@@ -120,18 +147,21 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
         The paths that the pipeline makes, to stage when it has run.
 
     Raises:
-        UserError: a file written by hand is in conflict. Nothing has been changed then.
+        UserError: a file written by hand is in conflict, or was edited and not added. Nothing has been changed then.
     """
     if PIPELINE.name in conflicts:
         raise UserError(_yours([PIPELINE.name]))
     made = made_by_stages(yaml.safe_load(PIPELINE.read_text(encoding="utf-8")))
-    documents = {path: merge_document(conflicts[path]) for path in map(str, find_documents()) if path in conflicts}
+    merged = {path: merge_document(conflicts[path]) for path in map(str, find_documents()) if path in conflicts}
     if str(NOTEBOOK) in conflicts:
-        documents[str(NOTEBOOK)] = merge_notebook(conflicts[str(NOTEBOOK)])
+        merged[str(NOTEBOOK)] = merge_notebook(conflicts[str(NOTEBOOK)])
+    documents = {path: text for path, text in merged.items() if text is not None}
     by_stages = [path for path in conflicts if any(Path(path).is_relative_to(out) for out in made)]
-    generated = {str(LOCK), str(PARAMS_FILE), *by_stages, *(path for path, text in documents.items() if text is not None)}
+    generated = {str(LOCK), str(PARAMS_FILE), *by_stages, *documents}
     if by_hand := sorted(conflicts.keys() - generated):
         raise UserError(_yours(by_hand))
+    if edited := sorted(path for path, text in documents.items() if is_edited(path, conflicts[path], text)):
+        raise UserError(f"{', '.join(edited)}: edited and not added: `git add {' '.join(edited)}`, then run this again")
     if str(PARAMS_FILE) in conflicts:
         if commit := edited_by_hand(conflicts[str(PARAMS_FILE)]):
             raise UserError(
@@ -145,7 +175,7 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
     for path in by_stages:
         _take(Path(path), conflicts[path])
     for path, text in documents.items():
-        Path(path).write_text(text or "", encoding="utf-8")
+        Path(path).write_text(text, encoding="utf-8")
     return made
 
 
@@ -159,10 +189,10 @@ def _yours(paths: list[str]) -> str:
 
 
 def _merged_head() -> str:
-    for name in MERGED_HEADS:
+    for name, theirs in MERGED_HEADS.items():
         if subprocess.run(["git", "rev-parse", "--quiet", "--verify", name], capture_output=True, check=False).returncode == 0:
-            return name
-    raise UserError("git: there are conflicts, but of no merge, rebase or cherry-pick: solve them by hand")
+            return theirs
+    raise UserError("git: there are conflicts, but of no merge, rebase, cherry-pick or revert: solve them by hand")
 
 
 def main() -> None:

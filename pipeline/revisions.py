@@ -15,6 +15,13 @@ class Revision(NamedTuple):
     root: Path
     commit: str | None = None
 
+    def files(self, folder: str) -> list[str]:
+        """The paths of the files in a folder, sorted; none where the revision has no such folder."""
+        if self.commit is None:
+            return sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("*") if path.is_file())
+        listed = _checked(self.root, "ls-tree", "-z", "--name-only", self.commit, "--", f"{folder}/")
+        return sorted(filter(None, listed.decode().split("\0")))
+
     def read(self, path: str) -> bytes | None:
         """The bytes of a file, or None where the revision has no such file."""
         if self.commit is None:
@@ -24,36 +31,42 @@ class Revision(NamedTuple):
         return _checked(self.root, "cat-file", "blob", listed[2].decode()) if listed[1:2] == [b"blob"] else None
 
 
-def merge_base(root: Path, name: str) -> tuple[Revision, str]:
+def merge_base(root: Path, name: str) -> tuple[Revision, str, str]:
     """Where the history of HEAD left that of the revision ``name``, so that what others did to it since is not laid to this change.
 
-    A branch that is only there as ``origin/<name>``, as in a checkout of CI, is found. Where the two have no common history (a shallow
-    clone), it is the revision itself.
+    A branch that is only there as ``origin/<name>``, as in a checkout of CI, is found. Where it is there as both, one may be behind: of
+    the two merge bases it is the one nearer HEAD. Where the two have no common history (a shallow clone), it is the revision itself.
 
     Returns:
-        The commit, and words that lead from it to ``name``.
+        The commit, words that lead from it to the revision, and that by its name.
 
     Raises:
         UserError: no such revision, or no repository.
     """
     _checked(root, "rev-parse", "--git-dir")
-    for candidate in (name, f"origin/{name}"):
-        found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}")
-        if found.returncode == 0:
-            break
-    else:
+    tips = {candidate: tip for candidate in (name, f"origin/{name}") if (tip := _commit(root, candidate))}
+    if not tips:
         raise UserError(f"--base {name}: no such revision here: `git fetch origin {name}`, or name another")
-    tip = found.stdout.decode().strip()
-    base = _git(root, "merge-base", "HEAD", tip)
-    if base.returncode:
-        return Revision(root, tip), "with no common history here (a shallow clone?):"
-    commit = base.stdout.decode().strip()
-    return Revision(root, commit), "which is" if commit == tip else "where this branch left"
+    if name in tips and _git(root, "show-ref", "--verify", "--quiet", f"refs/heads/{name}").returncode:
+        tips = {name: tips[name]}  # HEAD^1 is no branch, and origin/HEAD^1 another commit
+    found = {candidate: _git(root, "merge-base", "HEAD", tip).stdout.decode().strip() for candidate, tip in tips.items()}
+    bases = {candidate: base for candidate, base in found.items() if base}
+    if not bases:
+        candidate, tip = next(iter(tips.items()))
+        return Revision(root, tip), "with no common history here (a shallow clone?):", candidate
+    nearest = min(bases, key=lambda candidate: int(_checked(root, "rev-list", "--count", f"{bases[candidate]}..HEAD")))
+    commit = bases[nearest]
+    return Revision(root, commit), "which is" if commit == tips[nearest] else "where this branch left", nearest
 
 
 def head(root: Path) -> tuple[str, bool]:
     """The commit of HEAD, and whether the working tree differs from it."""
     return _checked(root, "rev-parse", "HEAD").decode().strip(), bool(_checked(root, "status", "--porcelain").strip())
+
+
+def _commit(root: Path, name: str) -> str:
+    """The hash of the commit that a revision names; empty where there is none."""
+    return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").stdout.decode().strip()
 
 
 def _checked(root: Path, *arguments: str) -> bytes:

@@ -20,7 +20,7 @@ class Row(NamedTuple):
 def write_rows(path: Path, rows: list[Row]) -> None:
     """Writes rows under canonical column names."""
     with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
+        writer = csv.writer(handle)  # ends rows with CR LF, and so quotes what has either
         writer.writerow(Row._fields)
         writer.writerows(rows)
 

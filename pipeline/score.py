@@ -28,7 +28,7 @@ from tqdm import tqdm
 from pipeline import artifacts
 from pipeline.bulk.jobs import PART, Job, close, find_jobs, identify, is_done, opened
 from pipeline.bulk.records import FORMATS, PART_ROWS, count_problems, read_parts
-from pipeline.bulk.scoring import check_names, score_part
+from pipeline.bulk.scoring import ANSWERS, check_names, score_part
 from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.serving.classifier import Classifier
@@ -95,7 +95,8 @@ def finish(job: Job, identity: dict[str, Any], parts: int, counts: Counter[str],
 
 def identify_with(job: Job, args: argparse.Namespace) -> dict[str, Any]:
     """What the answers of a job depend on."""
-    return identify(job, args.model, text_column=args.text_column, top_k=args.top_k, part_rows=args.part_rows)
+    settings = {"text_column": args.text_column, "top_k": args.top_k, "part_rows": args.part_rows}
+    return identify(job, args.model, columns=ANSWERS.names, **settings)
 
 
 def score_here(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:

@@ -62,6 +62,7 @@ def read_csv(path: Path, text_column: str, label_column: str, remedy: str = NAME
     csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(io.StringIO(_decode(path), newline=""), strict=True)
     rows: list[Row] = []
+    line = 1
     try:
         header = next(reader, [])
         text_at, label_at = (_find_column(path, header, column, remedy) for column in (text_column, label_column))
@@ -75,7 +76,7 @@ def read_csv(path: Path, text_column: str, label_column: str, remedy: str = NAME
                 rows.append(Row(line, fields[text_at], fields[label_at]))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not valid CSV: {error}: mend the quoting of this row") from None
+        raise UserError(f"{path}:{line}: not valid CSV: {error}: mend the quoting of the row that begins here") from None
     if not rows:
         raise UserError(f"{path}: 0 rows below the header: nothing to learn from")
     return rows
@@ -136,7 +137,7 @@ def _from_hub(card: Card) -> dict[str, list[Row]]:
         dataset = load_dataset(card.repository, revision=card.revision)
     except hub.HubError as error:
         raise UserError(f"{card.name}: {error}: {remedy}") from None
-    except (DatasetsError, OSError, ValueError) as error:
+    except (DatasetsError, *hub.BROKEN, ValueError) as error:
         raise UserError(f"{card.name}: the hub does not deliver {card.repository}: {hub.first_line(error)}: {remedy}") from None
     splits: dict[str, list[Row]] = {}
     for split in ("train", "test"):
@@ -161,12 +162,14 @@ def _decode(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8") from None
+        line = error.object.count(b"\n", 0, error.start) + 1  # its object is the content without the BOM
+        raise UserError(f"{path}:{line}: byte 0x{error.object[error.start]:02x} is not UTF-8: save the file as UTF-8") from None
 
 
 def _find_column(path: Path, header: list[str], column: str, remedy: str) -> int:
     if header.count(column) != 1:
         problem = "is there more than once" if column in header else "is missing"
+        if len(header) == 1 and ";" in header[0]:
+            remedy = "separate the columns by commas, not semicolons"
         raise UserError(f"{path}:1: column '{column}' {problem}: the header has {header}; {remedy}")
     return header.index(column)

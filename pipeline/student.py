@@ -37,7 +37,7 @@ class StudentParams(Params):
     start: Literal["subclone", "pretrained", "scratch"] = Field(
         description="subclone: cut out of the fine-tuned teacher; pretrained: `fetch.student_encoder`; scratch: random"
     )
-    layers: int = Field(ge=1, le=24, description="transformer layers (of a pretrained student: those of its own config)")
+    layers: int = Field(ge=1, le=24, description="transformer layers (a pretrained student has its own shape, which these four must tell)")
     hidden: int = Field(ge=8, le=1024, description="hidden width")
     heads: int = Field(ge=1, le=64, description="attention heads; divides `hidden`")
     intermediate: int = Field(ge=8, le=4096, description="feed-forward width")
@@ -67,7 +67,7 @@ def build_student(
         The student, and of a subclone the teacher's hidden dimensions that it kept.
 
     Raises:
-        UserError: the shape cannot be cut out of the teacher, or the pre-trained student is absent or has another vocabulary.
+        UserError: the shape cannot be cut out of the teacher, or the pre-trained student is absent, or has another shape or vocabulary.
     """
     model, kept = _start(params, dropout, labels, teacher, pretrained, vocabulary, ids)
     model.set_attn_implementation("eager")  # a head of 26 dimensions is a quarter slower through the fused kernel
@@ -80,7 +80,7 @@ def _start(
     names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     if params.start == "pretrained":
-        return _load_pretrained(pretrained, vocabulary, names | rates), None
+        return _load_pretrained(params, pretrained, vocabulary, names | rates), None
     config = BertConfig.from_pretrained(teacher).to_dict()
     for unwanted in ("architectures", "_name_or_path", "dtype", "transformers_version"):
         config.pop(unwanted, None)
@@ -119,9 +119,18 @@ def load_student(folder: Path) -> tuple[BertForSequenceClassification, float]:
     return model, float(artifacts.read_json(folder / artifacts.CALIBRATION)["temperature"])
 
 
-def _load_pretrained(folder: Path, vocabulary: Path, config: dict[str, Any]) -> BertForSequenceClassification:
+def _load_pretrained(params: StudentParams, folder: Path, vocabulary: Path, config: dict[str, Any]) -> BertForSequenceClassification:
     if not (folder / "config.json").exists():
         raise UserError(f"{folder}: no pre-trained student: set fetch.student_encoder (student=tinybert_hub does)")
+    own = BertConfig.from_pretrained(folder)
+    for key, asked, has in (
+        ("layers", params.layers, own.num_hidden_layers),
+        ("hidden", params.hidden, own.hidden_size),
+        ("heads", params.heads, own.num_attention_heads),
+        ("intermediate", params.intermediate, own.intermediate_size),
+    ):
+        if asked != has:
+            raise UserError(f"params.yaml: train.student.{key}: {asked}: the pre-trained student has {has}: write that")
     if (folder / "vocab.txt").read_bytes().split() != vocabulary.read_bytes().split():
         raise UserError(f"{folder}/vocab.txt: another vocabulary than the base encoder's: choose encoders that share one")
     # the hub's checkpoint is a pickle: torch reads tensors from it and nothing else (weights_only)

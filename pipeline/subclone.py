@@ -45,7 +45,12 @@ def subclone(large: BertModel, small: BertModel, ids: Ids) -> torch.Tensor:
 
 
 def layer_ends(large: int, small: int) -> list[int]:
-    """Which layer of ``large`` layers (1-based) each of ``small`` layers stands for: even distances, first and last among them."""
+    """Which layer of ``large`` layers (1-based) each of ``small`` layers stands for.
+
+    Even distances; the last is among them, and of several the first.
+    """
+    if small == 1:
+        return [large]
     layers: list[int] = torch.linspace(0, large - 1, small).ceil().long().tolist()
     return [layer + 1 for layer in layers]
 

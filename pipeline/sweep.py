@@ -15,12 +15,14 @@ import os
 import re
 import signal
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
+from optuna.exceptions import StorageInternalError
 
 from pipeline.compose import compose
 from pipeline.errors import UserError, exit_with_one_line
@@ -29,7 +31,7 @@ from pipeline.sweeping.experiment import TARGET, Turnstile
 from pipeline.sweeping.report import tell, write_report
 from pipeline.sweeping.space import Sweep, look_up
 from pipeline.sweeping.study import open_study
-from pipeline.sweeping.worker import Worker
+from pipeline.sweeping.worker import STOPPED, Worker
 
 OUTPUT = Path("build/sweeps")
 STORAGE = Path(".dvc/tmp/sweeps")
@@ -107,25 +109,42 @@ def read_arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
+def search(args: argparse.Namespace) -> None:
     """Opens the study, runs what is missing of it, and draws it."""
+    STORAGE.mkdir(parents=True, exist_ok=True)
+    url = args.storage or os.environ.get("SWEEP_STORAGE") or f"sqlite:///{STORAGE / args.study}.db"
+    space, params = check_space(args.space, args.set_param)
+    with Turnstile(STORAGE / "opening"):
+        study = open_study(url, args.study, args.heartbeat, space, params)
+    folder, turnstile = OUTPUT / args.study, Turnstile(STORAGE / "turnstile")
+    try:
+        Worker(study, space, args.set_param, args.seed, folder / "logs", turnstile, 2 * args.heartbeat).work(args.trials)
+    finally:
+        write_report(study, space, folder)
+    print(tell(study, folder))
+
+
+def leave_to_main(failure: threading.ExceptHookArgs) -> None:
+    """Says nothing of a heartbeat that the database did not take: the worker itself will hear that it is gone."""
+    if not isinstance(failure.exc_value, StorageInternalError):
+        threading.__excepthook__(failure)
+
+
+def main() -> None:
+    """Searches; a stop, and a database that is gone, are a line each."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script it would be ignored, by DVC too
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats: of 2020, and still called that
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    threading.excepthook = leave_to_main
     args = read_arguments()
-    STORAGE.mkdir(parents=True, exist_ok=True)
-    url = args.storage or os.environ.get("SWEEP_STORAGE") or f"sqlite:///{STORAGE / args.study}.db"
-    space, params = check_space(args.space, args.set_param)
-    turnstile = Turnstile(STORAGE / "turnstile")
-    with turnstile:
-        study = open_study(url, args.study, args.heartbeat, space, params)
-    folder = OUTPUT / args.study
     try:
-        Worker(study, space, args.set_param, args.seed, folder / "logs", turnstile).work(args.trials)
-    finally:
-        write_report(study, space, folder)
-    print(tell(study, folder))
+        search(args)
+    except KeyboardInterrupt:
+        raise UserError(STOPPED) from None
+    except StorageInternalError as error:
+        told = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"the database of the study does not answer: {told}: the same command goes on when it does") from None
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class TeachParams(Params):
     precision: Precision
     device: Device
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
-    seed: int = Field(ge=0, description="seed of initial head, order and dropout")
+    seed: int = Field(ge=0, lt=2**32, description="seed of initial head, order and dropout")
 
 
 def fit_bag_of_words(queries: Queries, labels: np.ndarray, params: TeachParams) -> BagOfWords:
@@ -127,11 +127,11 @@ def main() -> None:
 
     validation, validation_labels = read_split(args.features, "validation")
     opinions = ensemble.log_probabilities(validation, params.precision)
-    report = {
-        name: {"validation_accuracy": round(accuracy(validation_labels, log_p.argmax(axis=1)), DECIMALS)}
-        for name, log_p in opinions.items()
-    }
-    print("validation accuracy: " + ", ".join(f"{name} {row['validation_accuracy']:.4f}" for name, row in report.items()), flush=True)
+    right = {name: round(accuracy(validation_labels, log_p.argmax(axis=1)), DECIMALS) for name, log_p in opinions.items()}
+    in_train = validation.overlaps(queries)
+    report = {"validation_in_train": in_train} | {name: {"validation_accuracy": share} for name, share in right.items()}
+    seen = " (of rows they learnt from)" if in_train else ""
+    print(f"validation accuracy{seen}: " + ", ".join(f"{name} {share:.4f}" for name, share in right.items()), flush=True)
 
     with artifacts.whole_folder(args.soft_targets) as folder:
         copies = read_queries(args.features, artifacts.AUGMENTED)

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from pipeline.check_model import check
@@ -26,6 +26,7 @@ from pipeline.errors import UserError, exit_with_one_line
 NOTEBOOK = Path("docs/tour.ipynb")
 MODEL, LOCK = Path("models/tinybert"), Path("dvc.lock")
 PATIENCE_S = 600  # for one cell; on a free machine the slowest takes five seconds
+STARTUP_S = 600
 
 
 def code_sha256(notebook: NotebookNode) -> str:
@@ -38,16 +39,20 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     """Runs every cell, in the working directory ``folder``, and keeps the outputs.
 
     Raises:
-        UserError: a cell fails, warns, or shows a path of this machine.
+        UserError: a cell fails, warns, takes too long, ends the kernel, or shows a path of this machine.
     """
     with tempfile.TemporaryDirectory() as private:  # sockets in a folder of ours: what TCP carries others on this machine could read
         kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{private}/kernel")
-        options = {"timeout": PATIENCE_S, "startup_timeout": PATIENCE_S, "coalesce_streams": True}
+        options = {"timeout": PATIENCE_S, "startup_timeout": STARTUP_S, "coalesce_streams": True}
         client = NotebookClient(notebook, km=kernel, resources={"metadata": {"path": str(folder)}}, **options)
         try:
             client.execute()
         except CellExecutionError as error:
             raise UserError(f"{NOTEBOOK}: {error.ename}: {error.evalue}: open the notebook and run it up to there") from None
+        except CellTimeoutError:
+            raise UserError(f"{NOTEBOOK}: a cell took more than {PATIENCE_S} seconds: free the machine, or make the cell do less") from None
+        except DeadKernelError:
+            raise UserError(f"{NOTEBOOK}: the kernel died, as it does where memory is short: free some and run again") from None
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-import numpy as np
-
 from pipeline import artifacts
 from pipeline.calibration import fit_temperature
 from pipeline.command_line import read_paths
@@ -27,20 +25,17 @@ from pipeline.student import build_student, save_student
 from pipeline.trackers import check_trackers, track
 
 
-def calibrate(logits_NC: np.ndarray, labels_N: np.ndarray, fixed: float | None, in_train: bool) -> float:
-    """The temperature of the student's confidences: fitted on validation logits, or fixed.
+def check_calibration(fixed: float | None, in_train: bool) -> None:
+    """Refuses to fit a temperature on rows that were trained on.
 
     Raises:
-        UserError: the validation rows were trained on (``prepare.refit``) and no temperature is given.
+        UserError: the validation rows are training rows (``prepare.refit``) and no temperature is given.
     """
-    if fixed is not None:
-        return fixed
-    if in_train:
+    if fixed is None and in_train:
         raise UserError(
             "params.yaml: train.calibration_temperature: null: after prepare.refit the validation rows are training rows; "
             "give the temperature of the run before (models/tinybert/calibration.json)"
         )
-    return fit_temperature(logits_NC, labels_N)
 
 
 def main() -> None:
@@ -59,7 +54,7 @@ def main() -> None:
     queries, targets = read_split(args.features, "train")
     validation, validation_labels = read_split(args.features, "validation")
     in_train = validation.overlaps(queries)
-    calibrate(np.zeros((1, 2)), np.zeros(1, dtype=np.int64), params.calibration_temperature, in_train)  # refuse before hours of work
+    check_calibration(params.calibration_temperature, in_train)
     examples, buckets = examples_of(queries, targets, read_queries(args.features, artifacts.AUGMENTED), args.soft_targets, params)
     tokenizer = args.features / artifacts.TOKENIZER
     model, kept = build_student(
@@ -80,7 +75,7 @@ def main() -> None:
         return
 
     logits = run_batches(model, validation.ids, "fp32")
-    temperature = calibrate(logits, validation_labels, params.calibration_temperature, in_train)
+    temperature = params.calibration_temperature or fit_temperature(logits, validation_labels)
     with artifacts.whole_folder(args.model) as folder:
         save_student(model, tokenizer / "tokenizer.json", temperature, folder)
     predicted = logits.argmax(axis=1)

@@ -178,6 +178,7 @@ def fit(
             report_to="none",
             disable_tqdm=True,
         )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # several are for torchrun; DataParallel would cut a query's hidden states apart
         trainer = BucketTrainer(
             model=model,
             args=arguments,

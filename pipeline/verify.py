@@ -3,14 +3,16 @@
 Run     python -m pipeline.verify
         python -m pipeline.verify --commit       rebuilds nothing: is the lock that of the files beside it?
 
-The lock must be that of the commit: of its code, params, data, metrics and plots. Then the outputs must be bit-identical where the class of
-machine is the one the lock was made on (``metrics/machine.json``). On another class floating-point sums round otherwise: there those of the
-stages that sum none must be the same all the same, and every accuracy and macro-F1 within a tolerance.
+The lock must be that of the commit: of its code, params, data, metrics and plots; and the metrics must be those of the predictions. Then
+the outputs must be bit-identical where the class of machine is the one the lock was made on (``metrics/machine.json``). On another class
+floating-point sums round otherwise: there those of the stages that sum none must be the same all the same, and every accuracy and macro-F1
+within a tolerance.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,10 @@ from pipeline import artifacts
 from pipeline.clone import clone, head, run
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.reporting.lockfile import in_short, stale
+from pipeline.reporting.results import METRICS, contradictions, read_results
+from pipeline.revisions import Revision
 
-LOCK, MACHINE, METRICS = Path("dvc.lock"), Path("metrics/machine.json"), Path("metrics/evaluate.json")
+LOCK, MACHINE = Path("dvc.lock"), Path("metrics/machine.json")
 TOLERANCE = 0.03  # house decision: about three standard errors of a paired difference on the sample's 616 test queries
 HELD = ("accuracy", "macro_f1")
 EXACT = {"fetch", "prepare", "featurize"}  # stages that give the same bits on every class of machine
@@ -41,23 +45,38 @@ def read_outputs(lock: Path) -> dict[str, tuple[str, str]]:
 
 
 def check_commit(committed: Path) -> None:
-    """Refuses a lock that is not that of the files beside it: a proof of the lock would say nothing about them.
+    """Refuses a lock that is not that of the files beside it, and metrics that are not: a proof of them would say nothing.
 
     Raises:
         UserError: the first mismatch.
     """
     if found := stale(committed):
         raise UserError(f"dvc.lock: not that of the files beside it: {in_short(found)}: run `make repro`, commit what it wrote")
+    read_metrics(committed)
 
 
-def beyond_tolerance(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
-    """The held metrics that differ by more than the tolerance, as ``model metric: expected -> actual``."""
-    return [
-        f"{model} {metric}: {expected[model][metric]} -> {actual[model][metric]}"
-        for model in expected
-        for metric in HELD
-        if abs(expected[model][metric] - actual[model][metric]) > TOLERANCE
-    ]
+def read_metrics(root: Path) -> dict[str, dict[str, float]]:
+    """The metrics of a checkout by model, held to its predictions.
+
+    Raises:
+        UserError: accuracy or macro-F1 of a model, counted anew, is another.
+    """
+    results = read_results(Revision(root))
+    if found := contradictions(results):
+        raise UserError(
+            f"{METRICS}: not that of the predictions: {in_short(found)}: run `dvc repro --force evaluate`, commit what it wrote"
+        )
+    return results.metrics
+
+
+def beyond_tolerance(expected: dict[str, dict[str, float]], actual: dict[str, dict[str, float]]) -> list[str]:
+    """The held metrics that differ by more than the tolerance, as ``model metric: expected -> actual``; one that is missing is nan."""
+    if expected.keys() != actual.keys():
+        return [f"models: {', '.join(expected)} -> {', '.join(actual)}"]
+    pairs = {
+        f"{model} {metric}": [side[model].get(metric, math.nan) for side in (expected, actual)] for model in expected for metric in HELD
+    }
+    return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if not round(abs(old - new), 9) <= TOLERANCE]
 
 
 def judge(committed: Path, rebuilt: Path) -> str:
@@ -67,7 +86,7 @@ def judge(committed: Path, rebuilt: Path) -> str:
         The verdict, in one line.
 
     Raises:
-        UserError: the lock does not hold; the outputs that differ are named.
+        UserError: the lock does not hold; the outputs or figures that differ are named.
     """
     expected, actual = read_outputs(committed / LOCK), read_outputs(rebuilt / LOCK)
     if expected.keys() != actual.keys():
@@ -82,8 +101,7 @@ def judge(committed: Path, rebuilt: Path) -> str:
     machines = [artifacts.read_json(root / MACHINE) for root in (committed, rebuilt)]
     if machines[0] == machines[1]:
         raise UserError(f"dvc.lock: does not hold on the class of machine it was made on: these outputs differ: {', '.join(differing)}")
-    apart = beyond_tolerance(*(artifacts.read_json(root / METRICS) for root in (committed, rebuilt)))
-    if apart:
+    if apart := beyond_tolerance(read_metrics(committed), read_metrics(rebuilt)):
         raise UserError(f"dvc.lock: on another class of machine, and beyond the tolerance of {TOLERANCE}: {'; '.join(apart)}")
     return (
         f"verified within {TOLERANCE}: another class of machine ({machines[1]}) than the lock's ({machines[0]}); "

@@ -131,4 +131,5 @@ NOT_RUN: dict[str, str] = {
     "NUMBER=$(gcloud *": _GOOGLE,
     "for role in roles/storage.objectViewer *": _GOOGLE,
     "docker *": _ENGINE,
+    "printf %s *": _GOOGLE,
 }

@@ -26,6 +26,7 @@ class GitHub(JsonServer):
         self.issues: list[dict[str, Any]] = []
         self.writes: list[str] = []
         self.last_id = 1000
+        self.breaks_off_after: int | None = None  # bytes of an answer; 0: not even a head
 
     def open_pull_request(self, number: int, sha: str, branch: str, repository: str = REPOSITORY) -> None:
         self.pulls[number] = {"number": number, "head": {"sha": sha, "ref": branch, "repo": {"full_name": repository}}}
@@ -66,7 +67,10 @@ class Handler(JsonHandler):
         if self.command != "GET":
             self.server.writes.append(request)
         hub = self.server
-        if (match := re.fullmatch(r"GET pulls/(\d+)", request)) and int(match[1]) in hub.pulls:
+        if hub.breaks_off_after is not None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[1, 2, "[: hub.breaks_off_after])
+            self.close_connection = True
+        elif (match := re.fullmatch(r"GET pulls/(\d+)", request)) and int(match[1]) in hub.pulls:
             self.send(200, hub.pulls[int(match[1])])
         elif match := re.fullmatch(r"GET issues/(\d+)/comments", request):
             self.send_page(hub.comments.get(int(match[1]), []), split.query)

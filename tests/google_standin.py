@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives import serialization
@@ -23,8 +24,16 @@ REFUSALS = {
 }
 
 
+ACT = f"/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"
+TOKEN_REFUSALS: dict[str, tuple[str, int, dict[str, Any]]] = {  # the path that is asked for a token, and its answer
+    "revoked": ("/token", 400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}),
+    "rejected": ("/token", 400, {"error": "unauthorized_client", "error_description": "Rejected by the attribute condition."}),
+    "not enabled": (ACT, 403, {"error": {"code": 403, "message": "The API has not been used.", "status": "PERMISSION_DENIED"}}),
+}
+
+
 class Google(JsonServer):
-    """Hands out tokens and refuses in one way: ``mode``, a key of REFUSALS, "revoked" or "reader" (may read, not write)."""
+    """Hands out tokens and refuses in one way: ``mode``, a key of REFUSALS or TOKEN_REFUSALS, or "reader" (may read, not write)."""
 
     def __init__(self, mode: str) -> None:
         super().__init__(Handler)
@@ -36,8 +45,9 @@ class Handler(JsonHandler):
 
     def do_POST(self) -> None:
         self.content()
-        if self.server.mode == "revoked":
-            self.send(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
+        path, code, refusal = TOKEN_REFUSALS.get(self.server.mode, ("", 0, {}))
+        if self.path == path:
+            self.send(code, refusal)
         else:
             self.send(200, {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
 
@@ -73,3 +83,17 @@ def write_key(path: Path, token_url: str) -> None:
     """A service account's key file, whose tokens come from the stand-in."""
     key = {"type": "service_account", "project_id": "toys", "client_email": ACCOUNT, "private_key": private_key(), "token_uri": token_url}
     path.write_text(json.dumps(key))
+
+
+def write_identity(path: Path, url: str) -> None:
+    """What a workflow has in place of a key: its own token, to be exchanged for one that acts for a service account."""
+    path.with_suffix(".jwt").write_text("a token of the workflow's")
+    identity = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/github/providers/github",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{url}/token",
+        "service_account_impersonation_url": f"{url}{ACT}",
+        "credential_source": {"file": str(path.with_suffix(".jwt"))},
+    }
+    path.write_text(json.dumps(identity))

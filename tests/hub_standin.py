@@ -92,9 +92,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
         else:
             content = file.read_bytes()
-            etag = (
-                hashlib.sha256(content).hexdigest() if len(content) >= LARGE else hashlib.sha1(content, usedforsecurity=False).hexdigest()
-            )
+            blob = b"blob %d\0" % len(content) + content  # as git names it
+            small = len(content) < LARGE
+            etag = hashlib.sha1(blob, usedforsecurity=False).hexdigest() if small else hashlib.sha256(content).hexdigest()
+            if small and self.server.mode == "altered small files":
+                content = content[:-1] + b"!"
             self.send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": self.server.head(repository)})
 
     def send_api(self, kind: str, repository: str, what: str | None, revision: str | None, below: str | None) -> None:
@@ -110,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
             info = {
                 "id": repository,
                 "sha": self.server.head(repository),
-                "private": False,
+                "private": self.server.uploads.private.get(repository, False),
                 "gated": False,
                 "disabled": False,
                 "tags": [],

@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForSequenceClassification
 
-from pipeline.student import save_student
+from pipeline.student import StudentParams, build_student, save_student
 
 LABELS = ["change_pin", "lost_card", "top_up", "verify_me"]
 WORDS = [
@@ -81,6 +81,13 @@ def make_model() -> BertForSequenceClassification:
         initializer_range=0.3,
     )
     return BertForSequenceClassification(config).eval()
+
+
+def build(folder: Path, start: str, **shape: int) -> torch.nn.Module:
+    """A new student of the intents "lost", "pin?" and "Stop", out of ``folder``'s teacher, pretrained and vocab.txt."""
+    params = StudentParams.model_validate({"start": start, "layers": 2, "hidden": 16, "heads": 2, "intermediate": 20} | shape)
+    labels, ids = ["lost", "pin?", "Stop"], [np.array([2, 7, 9, 3]), np.array([2, 30, 3])]
+    return build_student(params, 0.0, labels, folder / "teacher", folder / "pretrained", folder / "vocab.txt", ids)[0]
 
 
 def write_split(features: Path, split: str, lines: range) -> None:

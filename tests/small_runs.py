@@ -12,6 +12,9 @@ from typing import Any
 import yaml
 from clones import sh
 
+from pipeline.metrics import DECIMALS, accuracy, macro_f1
+from pipeline.paired import pair
+
 INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "terminate_account")
 PARAMS: dict[str, Any] = {"fetch": {"train": "mine.csv", "test": None}, "train": {"learning_rate": 0.001, "seed": 42}}
 STAGES: dict[str, Any] = {
@@ -65,8 +68,13 @@ def write_run(
     checkpoint: int = 56_000_000,
     dataset: str = "1",
     params: dict[str, Any] | None = None,
+    claimed: float | None = None,
 ) -> None:
-    """Leaves in a working tree what a run leaves, under a lock that matches it."""
+    """Leaves in a working tree what a run leaves, under a lock that matches it.
+
+    Args:
+        claimed: an accuracy that is not that of the predictions.
+    """
     for folder in ("metrics", ".dvc"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / ".dvc/config").write_text("[core]\n    analytics = false\n")
@@ -75,8 +83,11 @@ def write_run(
     (root / "params.yaml").write_text(yaml.safe_dump(params or PARAMS, sort_keys=False))
     for script in ("fetch.py", "train.py"):
         (root / script).touch()
-    share = sum(a == b for a, b in zip(truth, predicted, strict=True)) / len(truth)
-    measures = {"parameters": parameters, "accuracy": share, "macro_f1": share, "top3_accuracy": 1.0, "nll": 0.5, "ece": ece}
+    pairs = pair([], truth, predicted, predicted)
+    figures = accuracy(pairs.labels_N, pairs.after_N), macro_f1(pairs.labels_N, pairs.after_N, len(pairs.intents))
+    measures = {"parameters": parameters, "top3_accuracy": 1.0, "nll": 0.5, "ece": ece}
+    measures |= {name: round(value, DECIMALS) for name, value in zip(("accuracy", "macro_f1"), figures, strict=True)}
+    measures |= {} if claimed is None else {"accuracy": claimed}
     (root / "metrics/evaluate.json").write_text(json.dumps({"tinybert": measures}))
     with (root / "metrics/predictions.csv").open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from clones import sh
+from matplotlib.figure import Figure
 from sklearn.preprocessing import normalize
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -24,8 +25,11 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
+from pipeline.artifacts import SPLITS
 from pipeline.audit import cut
-from pipeline.auditing.page import KINDS
+from pipeline.auditing import charts
+from pipeline.auditing.defects import Defect, Defects, Query, in_raw_rows, in_splits, in_word_pieces
+from pipeline.auditing.page import KINDS, PICTURES, write_page
 from pipeline.auditing.reading import read_prepared, tokenize
 from pipeline.errors import UserError
 from pipeline.rows import Row, write_rows
@@ -215,6 +219,97 @@ def test_personal_data_is_named_and_counted_and_leaves_no_copy_in_the_report(pro
         assert [number for number in PERSONAL.values() if number in text] == []
 
 
+def some_training_queries() -> list[Query]:
+    author = Author()
+    return [Query(f"mine.csv:{line}", "train", author.sentence(intent), intent) for line in range(2, 14) for intent in COMMON]
+
+
+@pytest.mark.parametrize(("kind", "number"), list(PERSONAL.items()))
+def test_no_detail_tells_the_personal_data_of_a_held_out_row_of_words_that_training_does_not_have(kind: str, number: str) -> None:
+    found = in_splits([*some_training_queries(), Query("test.csv:2", "test", f"bonjour voiture {number}", "top_up")])
+    (row,) = found["unknown_words"]
+    assert "bonjour voiture" in row.detail
+    assert [word for word in re.findall(r"\w+", number.lower()) if word in row.detail.split()] == []
+    assert row.detail.endswith(kind.split()[-1])
+
+
+@pytest.mark.parametrize("number", ["020 7946 0958", *PERSONAL.values()])
+def test_no_detail_tells_the_personal_data_of_a_near_twin_whatever_its_intent_is_called(number: str) -> None:
+    """A number is no phone number behind the word order, which in the detail is the name of an intent."""
+    texts = [f"{number} is what {ending} yesterday said about the delivery of my new purse" for ending in ("you", "they")]
+    queries = [
+        Query(f"test.csv:{line}", "test", text, intent) for line, (text, intent) in enumerate(zip(texts, ("top_up", "order"), strict=True))
+    ]
+    (row,) = in_splits([*some_training_queries(), *queries])["twin_other_intent"]
+    assert re.fullmatch(r"0\.\d\d like test\.csv:1 \(test, order\): \[[a-zA-Z ]+\] is what they yesterday .*", row.detail)
+    assert number not in row.text + row.detail
+
+
+def test_no_detail_tells_the_personal_data_beside_a_character_that_the_encoder_does_not_know(project: Path) -> None:
+    query = Query("test.csv:2", "test", "call +442079460958\U0001f984 or \U0001f984", "top_up")
+    (row,) = in_word_pieces([query], tokenize(project / "data/raw/encoder", [query]), MAX_TOKENS)["unknown_characters"]
+    assert row.detail == "not in the vocabulary: [phone number] \U0001f984"
+
+
+def test_a_row_of_many_near_twins_is_told_once_with_the_nearest_three() -> None:
+    same = "where is my new card that was sent to me last week"
+    texts = [same, *(f"{same}{' x' * (i > 2)} {i}{i}" for i in range(5))]
+    queries = [Query(f"mine.csv:{line}", "train", text, "card_lost") for line, text in enumerate(texts, start=2)]
+    rows = in_splits(queries)["twin_inside"]
+    assert {row.place: row.times for row in rows} == {"mine.csv:2": 5, "mine.csv:3": 4, "mine.csv:4": 3, "mine.csv:5": 2, "mine.csv:6": 1}
+    assert rows[0].place == "mine.csv:2"
+    assert re.findall(r"mine\.csv:\d", rows[0].detail) == ["mine.csv:3", "mine.csv:4", "mine.csv:5"]
+    assert rows[0].detail.endswith(" and 2 more")
+    assert [row.place for row in rows if "more" in row.detail] == ["mine.csv:2", "mine.csv:3"]
+
+
+def test_a_row_of_many_conflicting_rows_names_three_of_them() -> None:
+    intents = [*["top_up"] * 3, *["exchange"] * 4]
+    queries = [Query(f"mine.csv:{line}", "train", "the same words", intent) for line, intent in enumerate(intents, start=2)]
+    details = [row.detail for row in in_raw_rows(queries, [])["conflicting"]]
+    assert details[:3] == ["also exchange at mine.csv:5, exchange at mine.csv:6, exchange at mine.csv:7 and 1 more"] * 3
+    assert details[3:] == ["also top_up at mine.csv:2, top_up at mine.csv:3, top_up at mine.csv:4"] * 4
+
+
+def test_what_is_the_same_but_for_what_nobody_sees_is_told_as_the_same() -> None:
+    train = [Query("mine.csv:2", "train", "where is\u200b my card", "card_lost"), Query("mine.csv:3", "train", "\ufeffone", "top_up")]
+    train.append(Query("mine.csv:4", "train", "ONE", "exchange"))
+    test = [Query(f"test.csv:{line}", "test", text, "card_lost") for line, text in ((2, "where is my card"), (3, "where is my\u200b card"))]
+    found = in_raw_rows(train, test)
+    assert [row.detail for row in found["also_in_test"]] == ["the same as test.csv:2"]
+    assert [row.detail for row in found["conflicting"]] == ["also exchange at mine.csv:4", "also top_up at mine.csv:3"]
+    assert [row.detail for row in found["repeated_in_test"]] == ["the same as test.csv:2, card_lost"]
+    assert in_splits([*some_training_queries(), *test])["twin_inside"] == []
+
+
+def test_prepare_counts_the_pairs_of_near_twins_that_the_audit_names(project: Path, audit: dict[str, Any]) -> None:
+    counted = json.loads((project / "data.json").read_text())
+    pairs = {split: tuple(counted[split][f"pairs_of_near_twins_{intent}_intent"] for intent in ("same", "other")) for split in SPLITS}
+    inside_test = audit["defects"]["twin_inside"] + audit["defects"]["repeated_in_test"]
+    assert pairs == {"train": (0, 0), "validation": (0, 0), "test": (inside_test, 0)}
+
+
+def test_pairs_are_counted_as_pairs_and_shown_by_row(tmp_path: Path) -> None:
+    for name in PICTURES:
+        (tmp_path / f"{name}.png").write_bytes(b"")
+    defects: Defects = {kind: [] for kind in KINDS} | {"twin_across": [Defect("mine.csv:2", "top_up", "a text", "its twins", 5)]}
+    write_page("mine.csv", "", {}, defects, tmp_path, tmp_path / "index.html")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<a href='#twin_across'>Pairs of near twins across splits</a><td class=number>5</tr>" in page
+    assert "<summary>1 rows with 5 pairs</summary>" in page
+
+
+def test_intents_that_begin_alike_have_a_bar_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(charts, "_save", lambda figure, path: drawn.append(figure))
+    alike = [f"{'a_very_long_name_of_an_intent' * 2}_{i}" for i in range(3)]
+    charts.draw_balance([Query("mine.csv:2", "train", "text", intent) for intent in alike], tmp_path / "x.png")
+    charts.draw_suspects(np.array([0.1, 0.9]), np.array([0]), [(alike[0], alike[1], 2), (alike[0], alike[2], 1)], tmp_path / "x.png")
+    bars = [{bar.get_window_extent().y0 for bar in axis.patches} for axis in (drawn[0].axes[0], drawn[1].axes[1])]
+    assert [len(places) for places in bars] == [3, 2]
+    assert [len(axis.get_yticklabels()) for axis in (drawn[0].axes[0], drawn[1].axes[1])] == [3, 2]
+
+
 def test_the_counts_hold_no_text(planted: Planted, project: Path) -> None:
     counts = (project / "counts.json").read_text(encoding="utf-8")
     assert "found" not in json.loads(counts)
@@ -274,6 +369,15 @@ def test_after_a_refit_the_validation_rows_are_judged_as_such(planted: Planted, 
 @pytest.mark.parametrize(("ids", "kept"), [([2, 7, 3], [2, 7, 3]), ([2, 7, 8, 3], [2, 7, 8, 3]), ([2, 7, 8, 9, 3], [2, 7, 8, 3])])
 def test_word_pieces_are_cut_before_the_last(ids: list[int], kept: list[int]) -> None:
     assert cut(ids, 4) == kept
+
+
+@pytest.mark.parametrize("output", ["notes.txt", "notes.txt/march"])
+def test_an_output_folder_that_is_a_file_is_named_before_anything_is_judged(project: Path, tmp_path: Path, output: str) -> None:
+    shutil.copytree(project / "data", tmp_path / "data")
+    write_params(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    told = run(tmp_path, "audit", "--output", output, code=1)
+    assert told == f"error: --output {output}: notes.txt is a file: name a folder\n"
 
 
 def test_folders_that_are_missing_or_do_not_belong_together_are_named(project: Path, tmp_path: Path) -> None:

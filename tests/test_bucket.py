@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from google_standin import ACCOUNT, refuse, write_key
+from google_standin import ACCOUNT, refuse, write_identity, write_key
 
 from pipeline.bucket import PULL_RIGHTS, PUSH_RIGHTS, Bucket
 from pipeline.errors import UserError
@@ -22,7 +22,7 @@ def check(environment: pytest.MonkeyPatch, folder: Path, mode: str, rights: tupl
 @pytest.mark.parametrize(
     ("mode", "line"),
     [
-        ("revoked", rf"Google no longer accepts the credentials \({ACCOUNT}\): invalid_grant: Invalid JWT Signature.: run `gcloud"),
+        ("revoked", rf"Google does not accept the credentials \({ACCOUNT}\): invalid_grant: Invalid JWT Signature.: run `gcloud"),
         ("unauthorized", r"not let in \(401\): Invalid Credentials: run `gcloud auth application-default login`"),
         ("forbidden", rf"the credentials \({ACCOUNT}\) have no right to this \(403\): {ACCOUNT} does not have storage.objects.list access"),
         ("no bucket", "no such bucket: create it"),
@@ -33,6 +33,34 @@ def check(environment: pytest.MonkeyPatch, folder: Path, mode: str, rights: tupl
 def test_what_google_refuses_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, line: str) -> None:
     with pytest.raises(UserError, match=f"^gs://b/f: {line}"):
         check(monkeypatch, tmp_path, mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "line"),
+    [
+        ("rejected", r"Error code unauthorized_client: Rejected by the attribute condition\.: run `gcloud"),
+        ("not enabled", r"Unable to acquire impersonated credentials: The API has not been used\.: run `gcloud"),
+    ],
+)
+@pytest.mark.parametrize("project", ["", "toys"], ids=["google-auth asks for the project", "a workflow names it"])
+def test_an_identity_without_a_key_that_is_refused_is_no_fault_of_the_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, line: str, project: str
+) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", project)
+    with refuse(mode) as google:
+        write_identity(tmp_path / "identity.json", google.url)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", google.url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "identity.json"))
+        with pytest.raises(UserError, match=rf"^gs://b/f: Google does not accept the credentials.*: {line}"):
+            Bucket.at("gs://b/f").check(PULL_RIGHTS)
+
+
+def test_a_token_service_that_is_not_there_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_identity(tmp_path / "identity.json", "http://127.0.0.1:1")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "toys")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "identity.json"))
+    with pytest.raises(UserError, match=r"no answer within 5 s \(TransportError\)"):
+        Bucket.at("gs://b/f").check(PULL_RIGHTS)
 
 
 def test_rights_to_read_suffice_for_pulling(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ def student_of(teacher: BertModel, **shape: int) -> tuple[BertForSequenceClassif
 def test_a_student_of_four_layers_follows_the_first_third_fifth_and_last_of_six() -> None:
     assert layer_ends(6, 4) == [1, 3, 5, 6]
     assert layer_ends(6, 6) == [1, 2, 3, 4, 5, 6]
+    assert layer_ends(6, 1) == [6]
 
 
 def test_the_file_gives_back_what_the_teacher_computes_for_any_rows(small_bert: BertModel) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -13,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_models import WORDS
+from small_models import LABELS, WORDS
 
-from pipeline.drift import FEWEST, read_new
+from pipeline.drift import FEWEST, main, read_arguments, read_new
 from pipeline.drifting.page import draw, write_page
 from pipeline.drifting.profiles import Profile
 from pipeline.errors import UserError
@@ -33,6 +34,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
     for split, count, seed in (("train", 900, 1), ("test", 400, 2)):
         pq.write_table(pa.table({"text": sentences(count, seed)}), folder / f"{split}.parquet")
+    (folder / "labels.json").write_text(json.dumps(LABELS))
     return folder
 
 
@@ -87,6 +89,41 @@ def test_an_error_is_neither_drift_nor_none(
     assert output.count("\n") == 1
     assert told in output
     assert not (tmp_path / "report").exists()
+
+
+def test_data_of_another_run_than_the_models_is_an_error(onnx_folder: Path, prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "data")
+    (tmp_path / "data/labels.json").write_text(json.dumps(["change_pin", "lost_card"]))
+    told = run(["card"] * 60, onnx_folder, tmp_path / "data", tmp_path, code=2)
+    wanted = f"not the intents of {onnx_folder}: run `dvc repro`, or name folders of one run"
+    assert told == f"error: {tmp_path / 'data/labels.json'}: {wanted}\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--most", "10"), "--most 10: must be 50 or more"),
+        (("--seed", "-1"), "--seed -1: must be 0 or more"),
+        (("--significance", "0"), "--significance 0: must be 0.0001 or more, and less than 1"),
+        (("--significance", "nan"), "--significance nan: must be 0.0001 or more, and less than 1"),
+        (("--least-effect", "10"), "--least-effect 10: must be between 0 and 1"),
+    ],
+)
+def test_an_option_that_cannot_be_is_told_before_the_work(
+    option: tuple[str, str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["drift", "new.csv", *option])
+    with pytest.raises(SystemExit, match="2"):
+        read_arguments()
+    assert capsys.readouterr().err.endswith(f"error: {told}\n")
+
+
+@pytest.mark.parametrize("output", ["file", "file/report"])
+def test_an_output_that_cannot_be_a_folder_is_told_before_the_work(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["drift", "missing.csv", "--model", "missing", "--output", str(tmp_path / output)])
+    with pytest.raises(UserError, match=f"{tmp_path / 'file'}: is a file: give a folder for the output"):
+        main()
 
 
 def test_of_many_queries_some_are_drawn_and_rows_without_a_text_are_counted(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pipeline.export import ExportParams, choose_graph
 from pipeline.features import read_split
 from pipeline.inference import run_batches
 from pipeline.manifest import read_manifest
-from pipeline.onnx_session import by_length, multiplies_bytes, open_session, run_session
+from pipeline.onnx_session import multiplies_bytes, open_session, order_by_length, run_session
 from pipeline.student import load_student
 
 PARAMS = ExportParams(graph="int8", int8_agreement=0.995, int8_accuracy_loss=0.002, seed=1)
@@ -61,7 +61,7 @@ def test_both_graphs_answer_the_test_split_as_the_checkpoint_does(project: Path)
     expected = run_batches(load_student(project / "models/tinybert")[0], queries.ids, "fp32")
     for name, bound in (("fp32", 1e-5), ("int8", 0.2)):
         session = open_session((project / f"models/onnx/{name}.onnx").read_bytes(), threads=1)
-        logits = run_session(session, queries.ids, by_length(queries.ids), batch_size=7)
+        logits = run_session(session, queries.ids, order_by_length(queries.ids), batch_size=7)
         assert logits.dtype == np.float32
         assert np.abs(logits - expected).max() < bound
         alone = run_session(session, queries.ids, range(len(queries)), batch_size=1)

@@ -94,7 +94,7 @@ def hub_folder(folder: Path, mirrored: Path) -> Path:
     tiny = folder / "hub" / TINYBERT.repository
     tiny.mkdir(parents=True)
     for name in TINYBERT.files:
-        (tiny / name).write_bytes(name.encode() * 300)
+        (tiny / name).write_bytes(name.encode() * (60 if name == "config.json" else 300))
     return folder / "hub"
 
 
@@ -155,8 +155,22 @@ def test_the_hubs_student_comes_at_its_pinned_revision(tmp_path: Path, mirrored:
     assert "the hub does not deliver" in output
 
 
+def test_a_small_file_that_is_not_what_the_hub_states_is_never_used(tmp_path: Path, mirrored: Path) -> None:
+    with serve(hub_folder(tmp_path, mirrored), TINYBERT.revision, "altered small files") as hub:
+        output = fetch(tmp_path, hub.url, code=1, encoder="TinyBERT_General_4L_312D")
+    assert "sha1 is" in output
+    assert not (tmp_path / "raw/encoder").exists()
+
+
+def test_a_test_file_beside_a_card_is_refused_and_not_left_unread(dataset: Path) -> None:
+    output = fetch(dataset, "http://127.0.0.1:9", code=1, train="card.yaml", test="mine.csv")
+    assert "fetch.test: mine.csv: card.yaml has a test split of its own" in output
+
+
 def test_an_unknown_encoder_is_one_line(tmp_path: Path) -> None:
-    assert "encoder 'bart' is unknown: known are all-MiniLM-L6-v2" in fetch(tmp_path, "http://127.0.0.1:9", code=1, encoder="bart")
+    assert "fetch.encoder: encoder 'bart' is unknown: known are all-MiniLM-L6-v2" in fetch(
+        tmp_path, "http://127.0.0.1:9", code=1, encoder="bart"
+    )
 
 
 def test_a_carriage_return_within_a_text_ends_no_row(tmp_path: Path) -> None:

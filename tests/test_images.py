@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc.repo import Repo
+from fastapi import FastAPI
 from services import serve
 from toys import opened
 
 from pipeline.check_model import check, folder_md5
 from pipeline.errors import UserError
+from pipeline.serve import Server
+from pipeline.serving.settings import read_settings
 
 API = Path("dockerfiles/api.Dockerfile")
 DOCKERFILES = sorted(Path("dockerfiles").glob("*.Dockerfile"))
@@ -152,6 +155,24 @@ def test_a_fresh_environment_from_the_lock_serves_a_checked_model(request: pytes
         for port, code in ((service.url.split(":")[-1], 0), ("1", 1)):
             done = subprocess.run(health, env={"SERVE_PORT": port}, capture_output=True, check=False)
             assert done.returncode == code, done.stderr
+
+
+def test_the_image_for_training_builds_with_what_is_locked_alone() -> None:
+    """antlr4-python3-runtime has no wheel: pip by itself would fetch the newest setuptools to build it, held to no hash."""
+    steps = " ".join(word for words in instructions(Path("dockerfiles/train.Dockerfile")) for word in words)
+    installs = re.findall(r"pip install [^&]*--requirement (\S+)", steps)
+    assert installs == ["build.lock", "requirements.lock"]
+    [taken] = re.findall(r"(sed \S+ '[^']+' requirements\.lock) > build\.lock", steps)
+    locked = subprocess.run(["sh", "-c", taken], capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^(\S+)==", locked, re.MULTILINE) == ["setuptools"]
+    assert "--hash=sha256:" in locked
+    assert re.findall(r"--no-build-isolation [^&]*--requirement (\S+)", steps) == ["requirements.lock"]
+
+
+def test_cloud_run_does_not_kill_what_may_still_be_answered() -> None:
+    [given] = re.findall(r"--set-env-vars (\S+)", Path("docs/service.md").read_text())
+    settings = read_settings(["--model", "models/onnx"], dict(pair.split("=") for pair in given.split(",")))
+    assert (Server(FastAPI(), settings).config.timeout_graceful_shutdown or 0) + settings.drain_s < 10
 
 
 def test_updates_of_the_images_are_asked_for() -> None:

@@ -60,6 +60,8 @@ def test_a_pattern_finds_files_and_keeps_apart_those_of_one_name(inbox: Path, tm
         ("in", "in/out", None, "in/out: lies among the inputs"),
         ("in/a.csv", "in/a.csv", None, "in/a.csv: lies among the inputs"),
         ("in/a.csv", "in", None, "in: lies among the inputs"),
+        ("in", "notes.txt", None, "notes.txt: is a file: give a folder for the output"),
+        ("in/a.csv", "notes.txt/out.csv", None, "notes.txt: is a file: give a folder for the output"),
         ("in/a.csv", "out.csv", ".parquet", "out.csv: ends in '.csv' where --format says '.parquet'"),
     ],
 )
@@ -67,6 +69,7 @@ def test_what_cannot_be_is_one_error(
     given: str, output: str, suffix: str | None, told: str, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(inbox.parent)
+    touch(Path(), "notes.txt")
     with pytest.raises(UserError) as error:
         find_jobs(given, Path(output), suffix)
     assert str(error.value).startswith(told)

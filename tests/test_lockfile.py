@@ -65,6 +65,11 @@ def stale_by_tracked_dep(root: Path) -> None:
     stale_by_dep(root, "fetch.py")
 
 
+def stale_by_freezing(root: Path) -> None:
+    sh(root, "dvc", "freeze", "train")
+    stale_by_params(root)
+
+
 def stale_by_deletion(root: Path) -> None:
     (root / "metrics/predictions.csv").unlink()
 
@@ -89,6 +94,7 @@ def stale_by_nonsense(root: Path) -> None:
         (stale_by_stage, "export: has no entry"),
         (stale_by_dep, "evaluate: data/raw/dataset: has no entry"),
         (stale_by_tracked_dep, "evaluate: changed deps: fetch.py: "),
+        (stale_by_freezing, "train: is frozen: its inputs are not compared"),
         (stale_by_deletion, "evaluate: changed outs: metrics/predictions.csv: deleted"),
         (stale_by_absence, "no such file"),
         (stale_by_nonsense, "mapping values are not allowed here"),
@@ -110,6 +116,23 @@ def test_a_file_added_with_dvc_add_needs_no_entry(tree: Path) -> None:
     (tree / "notes.txt").write_text("mine")
     sh(tree, "dvc", "add", "--quiet", "notes.txt")
     assert stale(tree) == []
+
+
+def test_a_lock_is_stale_in_a_clone_too_where_a_dvc_file_holds_other_data_than_a_stage_read(tree: Path, tmp_path: Path) -> None:
+    (tree / "data").mkdir()
+    (tree / "data/mine.csv").write_text("text,label\n")
+    sh(tree, "dvc", "add", "--quiet", "data/mine.csv")
+    stale_by_dep(tree, "data/mine.csv")
+    lock = yaml.safe_load((tree / "dvc.lock").read_text())
+    md5 = yaml.safe_load((tree / "data/mine.csv.dvc").read_text())["outs"][0]["md5"]
+    lock["stages"]["evaluate"]["deps"].append({"path": "data/mine.csv", "hash": "md5", "md5": md5, "size": 11})
+    (tree / "dvc.lock").write_text(yaml.safe_dump(lock))
+    commit(tree)
+    clone = tmp_path / "clone"
+    sh(tree, "git", "clone", "--quiet", ".", str(clone))
+    assert stale(clone) == []
+    (clone / "data/mine.csv.dvc").write_text((clone / "data/mine.csv.dvc").read_text().replace(md5, "f" * 32))
+    assert stale(clone) == ["evaluate: data/mine.csv: not what data/mine.csv.dvc holds"]
 
 
 def test_the_lock_of_this_repository_can_be_read() -> None:

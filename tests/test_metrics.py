@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from pipeline.metrics import accuracy, macro_f1, score, score_with_intervals
+from pipeline.calibration import expected_calibration_error
+from pipeline.metrics import accuracy, macro_f1, score, score_with_intervals, with_intervals
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(5, size=400)
@@ -33,3 +34,23 @@ def test_intervals_hold_the_figure_cover_as_expected_and_repeat() -> None:
     assert figures["accuracy_low"] < figures["accuracy"] < figures["accuracy_high"]
     standard_error = np.sqrt(figures["accuracy"] * (1 - figures["accuracy"]) / 400)
     assert figures["accuracy_high"] - figures["accuracy_low"] == pytest.approx(2 * 1.96 * standard_error, rel=0.2)
+
+
+def test_the_interval_holds_the_true_figure_where_few_rows_shift_it() -> None:
+    rng = np.random.default_rng(7)
+    confidence = rng.beta(4, 0.8, size=(60, 600))
+    right = rng.random(confidence.shape) < confidence - 0.05
+    true = expected_calibration_error(confidence.ravel(), right.ravel(), 15)
+    held = 0
+    for draw in range(60):
+        figures = with_intervals(
+            lambda rows, draw=draw: {"ece": expected_calibration_error(confidence[draw][rows], right[draw][rows], 15)}, 600, 200, draw
+        )
+        held += figures["ece_low"] <= true <= figures["ece_high"]
+    assert held >= 48, held  # an interval of percentiles: in 36
+
+
+def test_shares_end_at_one_and_what_is_no_share_does_not() -> None:
+    figures = with_intervals(lambda rows: {"accuracy": 1 - (rows < 1).mean(), "nll": 2 + rows.mean()}, 40, 200, 0)
+    assert figures["accuracy"] < figures["accuracy_high"] == 1
+    assert figures["nll_high"] > figures["nll"] > 1

@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -57,14 +56,14 @@ def test_texts_are_composed_and_spaces_and_control_characters_become_one_space()
 
 
 def test_empty_texts_are_dropped_and_counted_but_an_empty_label_is_an_error() -> None:
-    kept, dropped = drop_empty(rows(("hi", "a"), ("  ", "a"), ("NaN", "b"), ("\u0000", "")), "mine.csv")
-    assert ([row.line for row in kept], dropped) == ([2], 3)
+    kept, dropped = drop_empty(rows(("hi", "a"), ("  ", "a"), ("NaN", "b"), ("\u0000", ""), ("\u200b\ufeff", "a")), "mine.csv")
+    assert ([row.line for row in kept], dropped) == ([2], 4)
     with pytest.raises(UserError, match=r"mine\.csv:3: the intent is empty"):
         drop_empty(rows(("hi", "a"), ("ho", " ")), "mine.csv")
 
 
 def test_repeated_conflicting_and_test_texts_leave_train_and_are_counted() -> None:
-    train = rows(("same", "a"), ("Same", "a"), ("torn", "a"), ("TORN", "b"), ("in test", "a"), ("alone", "b"))
+    train = rows(("same", "a"), ("Same", "a"), ("torn", "a"), ("TORN", "b"), ("\ufeffin te\u00adst", "a"), ("alone", "b"))
     kept, dropped = drop_ambiguous(train, rows(("In Test", "a")))
     assert [row.text for row in kept] == ["same", "alone"]
     assert dropped == Counter(duplicate=1, conflicting=2, also_in_test=1)
@@ -88,9 +87,24 @@ def test_labels_that_cannot_be_learned_are_named(train: list[Row], test: list[Ro
 
 def test_holding_out_takes_the_share_of_each_intent_at_least_one_and_never_all() -> None:
     few = [*TWENTY, Row(90, "x", "rare"), Row(91, "y", "rare")]
-    rest, held = hold_out(few, 0.1, np.random.default_rng(0))
+    rest, held = hold_out(few, 0.1, seed=0)
     assert Counter(row.intent for row in held) == {"card": 2, "pin": 2, "rare": 1}
     assert sorted(rest + held) == sorted(few)
+
+
+def test_a_row_that_comes_goes_or_moves_leaves_the_others_in_their_splits() -> None:
+    many = rows(*((f"{intent} question {i}", intent) for intent in "abcdefgh" for i in range(40)))
+
+    def held_texts(of: list[Row]) -> set[str]:
+        rest, test = hold_out(of, 0.2, seed=1)
+        return {f"test {row.text}" for row in test} | {f"validation {row.text}" for row in hold_out(rest, 0.1, seed=1)[1]}
+
+    before = held_texts(many)
+    assert held_texts(many[::-1]) == before
+    for changed in ([*many, Row(900, "one more", "a")], many[1:], [many[0]._replace(intent="b"), *many[1:]]):
+        moved = {text.partition(" ")[2] for text in held_texts(changed) ^ before}
+        assert len(moved) <= 6
+        assert all(text[0] in "abo" for text in moved)  # of the intents with more or fewer rows
 
 
 def test_split_is_disjoint_stratified_and_identical_for_same_seed(tmp_path: Path) -> None:
@@ -114,6 +128,10 @@ def test_an_official_test_split_stays_as_it_is_and_refit_trains_on_validation_to
     assert ids(tmp_path, "test") == {"test.csv:2", "test.csv:3"}
     assert ids(tmp_path, "validation") < ids(tmp_path, "train")
     assert report["train"]["rows"] == 40
+
+
+def test_an_official_test_split_without_a_text_is_no_reason_to_hold_out_rows(tmp_path: Path) -> None:
+    assert "test.csv: none of the 2 rows has a text" in prepare(tmp_path, TWENTY, rows(("", "pin"), (" ", "card")), code=1)["error"]
 
 
 def test_near_twins_of_test_texts_in_train_are_counted(tmp_path: Path) -> None:

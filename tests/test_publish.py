@@ -23,6 +23,13 @@ from small_models import LABELS
 from small_runs import commit
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from pipeline.errors import UserError
+from pipeline.publishing.facts import Facts, read_facts
+from pipeline.publishing.folder import check_replaceable
+from pipeline.publishing.model_card import Tables, make_card
+from pipeline.tables.exported import abstention
+from pipeline.tables.results import results
+
 REPOSITORY = f"{USER}/inbox"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 METRICS = ("abstention", "data", "evaluate", "features", "machine", "train")
@@ -159,9 +166,11 @@ def test_the_card_tells_the_runs_own_figures_and_the_hub_can_index_them(tree: Pa
         assert (tree / f"build/publish/plots/{picture}.png").read_bytes() == Path(f"plots/evaluate/{picture}.png").read_bytes()
 
 
-def test_the_card_does_not_tell_where_somebody_keeps_his_files(tree: Path) -> None:
+@pytest.mark.parametrize("folder", ["/home/somebody/secret-client", "../secret-client"])
+def test_the_card_does_not_tell_where_somebody_keeps_his_files(tree: Path, folder: str) -> None:
     params = yaml.safe_load((tree / "params.yaml").read_text())
-    params["fetch"] |= {"train": "/home/somebody/secret-client/mails.csv", "test": "/home/somebody/secret-client/mails.csv"}
+    params["fetch"] |= {"train": f"{folder}/mails.csv", "test": f"{folder}/mails.csv"}
+    params["evaluate"]["out_of_scope"] = str(tree / "data/sample/out_of_scope.csv")
     (tree / "params.yaml").write_text(yaml.safe_dump(params))
     output = sh(tree, sys.executable, "-m", "pipeline.card", variables=variables("http://127.0.0.1:9", None))
     assert "note: not to be published: the working tree has changes" in output
@@ -171,6 +180,88 @@ def test_the_card_does_not_tell_where_somebody_keeps_his_files(tree: Path) -> No
     assert card.data.license is None  # nobody said under what the data is
     for path in (tree / "build/publish").rglob("*"):
         assert not path.is_file() or b"secret-client" not in path.read_bytes(), path
+    assert "`data/sample/out_of_scope.csv`" in card.text
+    assert str(tree) not in card.text
+
+
+def told(facts: Facts, **params: object) -> str:
+    """The card, as one line, of a run with some other params (dots as two underscores)."""
+    given = facts.params | {name.replace("__", "."): value for name, value in params.items()}
+    card = make_card(facts._replace(params=given), Tables(results(), abstention(), ""), "someone/inbox", "inbox")
+    return " ".join(card.content.split())
+
+
+def test_the_card_names_teachers_and_copies_where_the_student_learnt_from_them_alone(committed: Path) -> None:
+    facts = read_facts(committed)
+    words = ("- distillation", "taught by an ensemble", "augmented copies", "TinyBERT, distilled", "(teacher)", "The teachers are")
+    assert [word for word in words if word not in told(facts)] == []
+    assert [word for word in words if word in told(facts, train__copies_per_epoch=0)] == [word for word in words if "copies" not in word]
+    hard = told(facts, train__targets="hard")
+    assert [word for word in words if word in hard] == []
+    assert "taught by the labels alone" in hard
+    assert "TinyBERT, labels alone** (student)" in hard
+
+
+def test_the_card_says_where_nothing_was_chosen_on_validation(committed: Path) -> None:
+    facts = read_facts(committed)
+    chosen = ("It was chosen on validation for a target", "fitted on validation")
+    assert all(words in told(facts) for words in chosen)
+    assert "in train too" not in told(facts)
+    refit = facts._replace(metrics=facts.metrics | {"train": facts.metrics["train"] | {"validation_in_train": True}})
+    card = told(refit, train__calibration_temperature=1.8, evaluate__threshold=0.0)
+    assert not any(words in card for words in chosen)
+    assert "The validation queries are in train too" in card
+
+
+def test_the_card_says_that_the_samples_texts_of_no_intent_may_have_one_of_others(committed: Path) -> None:
+    facts = read_facts(committed)
+    others = facts._replace(dataset=facts.dataset._replace(name="mails.csv"))
+    assert "some may belong to one" not in told(facts)
+    assert "some may belong to one" in told(others)
+    assert "some may belong to one" not in told(others, evaluate__out_of_scope="other_mail.csv")
+
+
+def test_the_card_tells_the_cost_of_all_stages_by_the_same_recipe_on_the_same_cpu_alone(tree: Path) -> None:
+    facts = read_facts(tree)
+    assert facts.cost is None  # the sample's seeds were timed up to the teachers
+    run = json.loads((tree / "metrics/reference/sample_seeds.json").read_text())
+    run |= {"wall_seconds": dict.fromkeys(STAGES, 600.0), "cpu": facts.metrics["machine"]["cpu"]}
+    run["params"] = yaml.safe_load((tree / "params.yaml").read_text())
+    run["params"]["train"]["seed"] += 3
+    file = tree / "metrics/reference/all_stages.json"
+    file.write_text(json.dumps(run))
+    assert "Of another run with the same recipe, `make seeds SEEDS=4`, for the teachers and one student, all stages: 30 minutes" in told(
+        read_facts(tree)
+    )
+    changes: list[dict[str, object]] = [
+        {"wall_seconds": {"train": 600.0}},
+        {"cpu": "another"},
+        {"params": run["params"] | {"train": run["params"]["train"] | {"epochs": 99}}},
+    ]
+    for change in changes:
+        file.write_text(json.dumps(run | change))
+        assert "Not measured for this recipe on this CPU" in told(read_facts(tree))
+
+
+def test_a_picture_that_is_not_there_is_one_line(tree: Path) -> None:
+    (tree / "plots/evaluate/reliability.png").unlink()
+    with pytest.raises(UserError, match=r"^plots/evaluate/reliability\.png: no such file: run `make repro` first$"):
+        read_facts(tree)
+
+
+def test_what_was_not_laid_out_here_is_not_replaced(tree: Path, tmp_path: Path) -> None:
+    before = sh(tree, "git", "status", "--porcelain")
+    output = sh(tree, sys.executable, "-m", "pipeline.card", "--output", ".", code=1, variables=variables("http://127.0.0.1:9", None))
+    assert "error: .: is there and holds no provenance.json: it would be replaced as a whole: name another folder" in output
+    assert (sh(tree, "git", "status", "--porcelain"), (tree / "models").is_dir()) == (before, True)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file: is there and holds no"):
+        check_replaceable(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/provenance.json").write_text("{}")
+    for name in ("absent", "empty", "ours"):
+        check_replaceable(tmp_path / name)
 
 
 def change_the_checkpoint(root: Path) -> None:
@@ -229,8 +320,13 @@ def test_what_the_lock_does_not_vouch_for_is_refused(tree: Path, hub: Hub, soil:
     [
         ("hf_wrong", REPOSITORY, "the hub does not know this token: run `hf auth login`, or set HF_TOKEN"),
         (None, REPOSITORY, "the hub asks who you are: run `hf auth login`, or set HF_TOKEN"),
-        (TOKEN, "stranger/inbox", "stranger/inbox: this token may not write there: use one of stranger's"),
-        (TOKEN, "a/b/c", "--repo a/b/c: "),
+        (
+            TOKEN,
+            "stranger/inbox",
+            "stranger/inbox: the hub does not allow it: You don't have the rights to create a model under this namespace: "
+            "if it is the token, use one of stranger's with the right to write",
+        ),
+        (TOKEN, "someone/in box", "--repo someone/in box: "),
     ],
     ids=["a wrong token", "no token", "a stranger's place", "no name"],
 )
@@ -239,6 +335,13 @@ def test_who_may_not_publish_reads_one_line(tree: Path, hub: Hub, token: str | N
     assert told in output
     assert not token or token not in output
     assert hub.uploads.heads == {}
+
+
+@pytest.mark.parametrize("repository", ["inbox", "a/b/c", "someone/", ""])
+def test_a_repository_without_an_owner_is_refused_before_anything_is_made(tree: Path, hub: Hub, repository: str) -> None:
+    assert "user/name" in publish(tree, hub.url, "--repo", repository, "--push", code=1)
+    assert hub.asked == []
+    assert not (tree / "build/publish").exists()
 
 
 def test_a_push_without_a_name_or_without_a_hub_is_one_line(tree: Path) -> None:
@@ -282,12 +385,34 @@ def test_the_repository_holds_the_last_published_files_and_no_others(tree: Path,
     publish(tree, hub.url, "--repo", REPOSITORY, "--push", "--onnx", "--public")
     assert hub.uploads.private == {REPOSITORY: False}
     assert "onnx/int8.onnx" in held(hub)
-    assert "removed there: onnx/int8.onnx" in publish(tree, hub.url, "--repo", REPOSITORY, "--push")
+    assert "removed there: onnx/int8.onnx" in publish(tree, hub.url, "--repo", REPOSITORY, "--push", "--public")
     assert not [name for name in held(hub) if name.startswith("onnx/")]
 
 
+@pytest.mark.parametrize(
+    ("visibility", "options", "line"),
+    [
+        ("public", (), "is public, and --public was not: name another repository"),
+        ("private", ("--public",), "is private, and --public was given: name another repository"),
+    ],
+)
+def test_a_repository_that_is_there_keeps_its_visibility_or_is_left_alone(
+    tree: Path, hub: Hub, visibility: str, options: tuple[str, ...], line: str
+) -> None:
+    hub.uploads.create({"name": "inbox", "visibility": visibility}, hub.url)
+    assert f"{REPOSITORY}: {line}" in publish(tree, hub.url, "--repo", REPOSITORY, "--push", *options, code=1)
+    assert held(hub) == {".gitattributes"}
+
+
+@pytest.mark.parametrize(("value", "options"), [("1", "--push --onnx --public"), ("0", ""), ("", "")])
+def test_make_passes_on_what_is_one(value: str, options: str) -> None:
+    given = [f"{name}={value}" for name in ("PUSH", "ONNX", "PUBLIC")]
+    output = sh(Path(), "make", "--dry-run", "--no-print-directory", "--assume-old=.venv/installed", "publish", *given)
+    assert output.splitlines()[-1].split() == ["python", "-m", "pipeline.publish", *options.split()]
+
+
 def test_a_repository_that_publish_did_not_make_is_left_alone_unless_told(tree: Path, hub: Hub) -> None:
-    hub.uploads.create({"name": "inbox"}, hub.url)
+    hub.uploads.create({"name": "inbox", "visibility": "private"}, hub.url)
     (hub.folder / REPOSITORY / "adapter.safetensors").write_bytes(b"another's work")
     before = held(hub)
     output = publish(tree, hub.url, "--repo", REPOSITORY, "--push", code=1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -131,6 +132,7 @@ def test_parquet_strings_of_every_kind_are_texts(tmp_path: Path) -> None:
     ("name", "content", "told"),
     [
         ("a.csv", b"id,message\n1,x\n", "column 'text' is missing: there are ['id', 'message']: name yours with --text-column"),
+        ("a.csv", b"id;message\n1;x\n", "the columns are separated by ';': write them with commas: the header is 'id;message'"),
         ("a.csv", b"", "column 'text' is missing"),
         ("a.csv", b"text,text\n", "column 'text' is there more than once"),
         ("a.csv", b'id,text\n1,"' + b"x" * (1 << 25), "not valid CSV: field larger than field limit"),
@@ -144,6 +146,24 @@ def test_a_file_that_cannot_be_used_is_one_error(name: str, content: bytes, told
     with pytest.raises(UserError) as error:
         read_all(path)
     assert str(error.value).startswith(f"{path}: {told}")
+
+
+def test_an_error_of_the_disk_stays_one_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "a.parquet")
+
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(PermissionError):
+        read_all(tmp_path / "a.parquet")
+
+
+def test_a_parquet_file_with_a_damaged_page_is_one_error(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", text=pa.array([f"where is card {i}" for i in range(2000)]))
+    content = bytearray(path.read_bytes())
+    content[1000:3000] = bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.parquet: not a readable Parquet file: "):
+        read_all(path, 100)
 
 
 def test_a_parquet_column_of_numbers_is_no_column_of_texts(tmp_path: Path) -> None:

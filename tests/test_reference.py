@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from pipeline.reference import average_seconds, count_scorings, differences, over_seeds
+import pytest
+import yaml
+
+from pipeline.compose import compose
+from pipeline.reference import BANKING77, PLANS, average_seconds, count_scorings, differences, over_seeds
 
 
 def test_every_new_lock_is_one_more_scoring_of_the_test_split_however_often_a_run_goes_on() -> None:
@@ -23,8 +27,24 @@ def test_a_stage_that_no_run_had_to_run_costs_what_it_did_before() -> None:
 
 
 def test_spread_is_that_of_a_sample_and_a_model_that_all_seeds_share_has_none() -> None:
-    assert over_seeds("tinybert", [0.5, 0.7]) == {"mean": 0.6, "std": pytest.approx(0.1414, abs=1e-4), "each": [0.5, 0.7]}
-    assert over_seeds("teacher", [0.5, 0.5, 0.5]) == {"mean": 0.5, "std": 0.0, "each": [0.5]}
+    assert over_seeds([0.5, 0.7], shared=False) == {"mean": 0.6, "std": pytest.approx(0.1414, abs=1e-4), "each": [0.5, 0.7]}
+    assert over_seeds([0.5, 0.5, 0.5], shared=True) == {"mean": 0.5, "std": 0.0, "each": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("data", "varied", "shared"),
+    [
+        ("sample", {"featurize", "teach", "train"}, {"tinybert": False, "teacher": False}),
+        (BANKING77, {"train"}, {"tinybert": False, "teacher": True}),
+    ],
+)
+def test_a_seed_of_the_sample_is_that_of_copies_teachers_and_student_and_never_of_the_split(
+    data: str, varied: set[str], shared: dict[str, bool], tmp_path: Path
+) -> None:
+    compose(PLANS[data].of_seed(43), tmp_path / "params.yaml")
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    assert {stage for stage, values in params.items() if values.get("seed") == 43} == varied
+    assert {model: PLANS[data].shares(model) for model in shared} == shared
 
 
 def test_the_student_is_compared_with_each_other_model_on_the_same_queries() -> None:

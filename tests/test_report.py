@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -94,22 +95,83 @@ def test_a_difference_below_the_spread_of_seeds_is_noise_though_significant(tmp_
     assert not any(check.broken for check in found.checks)
 
 
-def test_the_spread_of_seeds_is_measured_where_a_reference_run_has_several(tree: Path) -> None:
-    assert "0.50 points, declared in `pyproject.toml`, not measured: `made up for a test`" in markdown(tree)
-    models = '"models": {"tinybert": {"accuracy": {"std": 0.001}, "macro_f1": {"std": 0.002}}}'
-    folder = tree / "metrics/reference"
-    folder.mkdir()
-    (folder / "other.json").write_text(f'{{"seeds": [1, 2], "params": {{"fetch": {{"train": "other.csv"}}}}, {models}}}')
-    assert "not measured" in markdown(tree)
-    (folder / "this.json").write_text(f'{{"seeds": [1, 2, 3], "params": {{"fetch": {{"train": "mine.csv"}}}}, {models}}}')
+def write_reference(root: Path, name: str, each: list[float], dataset: str = "mine.csv", **more: Any) -> None:
+    """What `make seeds` leaves of the student, with a standard deviation that is not that of its figures."""
+    figures = {metric: {"std": 0.0, "each": [scale * value for value in each]} for metric, scale in (("accuracy", 1), ("macro_f1", 2))}
+    run = {"seeds": list(range(len(each))), "params": {"fetch": {"train": dataset}}, "models": {"tinybert": figures}} | more
+    (root / "metrics/reference").mkdir(exist_ok=True)
+    (root / f"metrics/reference/{name}.json").write_text(json.dumps(run))
+
+
+def test_the_spread_of_seeds_is_measured_where_a_reference_run_has_three_or_more(tree: Path) -> None:
+    why = "since `metrics/reference` has no run of this dataset over 3 seeds or more"
+    declared = f"0.50 points, declared in `pyproject.toml`, {why}: `made up for a test`"
+    assert declared in markdown(tree)
+    write_reference(tree, "few", [0.4, 0.402])
+    write_reference(tree, "other", [0.4, 0.401, 0.399], dataset="other.csv")
+    assert declared in markdown(tree)
+    write_reference(tree, "this", [0.4, 0.401, 0.399], varied=["teach.seed", "train.seed"])
     text = markdown(tree)
-    assert "of 0.10 and 0.20 points, measured over 3 seeds: `metrics/reference/this.json`" in text
+    assert "of 0.10 and 0.20 points, measured over 3 seeds (`teach.seed`, `train.seed`): `metrics/reference/this.json`" in text
     assert "0.61 (accuracy) and 1.22 (macro-F1)" in text  # 4.30 (Student's law, 2 degrees of freedom) times the root of 2 times the spread
+    write_reference(tree, "this", [0.4, 0.401, float("nan")])
+    with pytest.raises(UserError, match=r"^metrics/reference/this.json: not the result of a reference run: ValidationError"):
+        examine(tree, "main")
+
+
+def test_a_change_is_held_to_the_noise_floor_of_its_base_and_a_change_of_it_is_told(tree: Path) -> None:
+    write_reference(tree, "seeds", [0.4, 0.401, 0.399])
+    commit(tree, "seeds")
+    assert "moves the noise floor" not in markdown(tree)
+    write_reference(tree, "seeds", [0.4, 0.5, 0.3])
+    write_reference(tree, "a", [0.4, 0.5, 0.3])  # the first in the list
+    text = markdown(tree)
+    assert "of 0.10 and 0.20 points, measured over 3 seeds (`train.seed`): `metrics/reference/seeds.json`" in text
+    told = (
+        "Before: 0.10 and 0.20 points, measured over 3 seeds (`train.seed`): `metrics/reference/seeds.json`. After: 10.00 and 20.00 points"
+    )
+    assert "**The change moves the noise floor**" in text
+    assert told in text
+    assert "It is judged by that of the base." in text
+
+
+def test_a_noise_floor_that_the_change_brings_is_told(tree: Path) -> None:
+    write_reference(tree, "seeds", [0.4, 0.401, 0.399])
+    text = markdown(tree)
+    assert "Before: none measured. After: 0.10 and 0.20 points" in text
+    assert "It is judged by that of the change itself." in text
+
+
+def test_a_reference_run_that_is_broken_on_the_base_can_be_mended(tree: Path) -> None:
+    write_reference(tree, "seeds", [0.4, 0.401, float("nan")])
+    commit(tree, "broken")
+    write_reference(tree, "seeds", [0.4, 0.401, 0.399])
+    assert "Before: none measured." in markdown(tree)
 
 
 def test_the_same_predictions_are_no_change(tree: Path) -> None:
     assert heading(tree) == "## No change: every test query gets the same prediction"
     assert "None ran: `dvc.lock` is the same." in markdown(tree)
+
+
+def test_no_change_is_said_of_the_queries_that_were_compared_alone(tree: Path) -> None:
+    write_run(tree, TRUTH[:150], BASE[:150])
+    assert heading(tree) == "## No change: every paired query gets the same prediction"
+
+
+def test_the_headline_names_the_metric_that_moved_and_calls_the_other_noise(tmp_path: Path) -> None:
+    truth = ["age_limit"] * 200 + ["change_pin"] * 20
+    write_run(tmp_path, truth, predict(truth, range(200, 215)))
+    commit(tmp_path)
+    write_run(tmp_path, truth, predict(truth, range(15)))
+    assert re.match(r"## ▲ Better: macro-F1 \+\d+\.\d\d points \(accuracy 0\.00, within noise\)$", heading(tmp_path))
+
+
+def test_a_significant_fall_below_the_noise_floor_is_not_worse(tree: Path) -> None:
+    write_reference(tree, "seeds", [0.4, 0.45, 0.35])
+    commit(tree, "seeds")
+    write_run(tree, TRUTH, predict(TRUTH, range(46)))
+    assert "| `accuracy_drop` | at most 3.00 points, and not worse | 3.00 points | holds |" in markdown(tree)  # to the last bit
 
 
 def test_the_base_is_where_the_branch_left_main(tree: Path) -> None:
@@ -135,7 +197,25 @@ def test_a_base_that_is_only_on_the_remote_is_found(tree: Path, tmp_path: Path) 
     sh(tree, "git", "clone", "--quiet", ".", str(clone))
     sh(clone, "git", "checkout", "--quiet", "--detach")
     sh(clone, "git", "branch", "--quiet", "-D", "main")
-    assert "which is `main`." in markdown(clone)
+    assert "which is `origin/main`." in markdown(clone)
+
+
+def test_a_branch_that_is_behind_its_remote_is_not_the_base(tree: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    sh(tree, "git", "clone", "--quiet", ".", str(clone))
+    write_run(tree, TRUTH, predict(TRUTH, range(12)))  # by others, and merged
+    commit(tree)
+    sh(clone, "git", "fetch", "--quiet")
+    sh(clone, "git", "checkout", "--quiet", "--detach", "origin/main")
+    assert heading(clone).startswith("## No change")
+    assert "which is `origin/main`." in markdown(clone)
+    sh(clone, "git", "checkout", "--quiet", "-B", "main", "origin/main")
+    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
+        sh(clone, "git", "config", *setting)
+    write_run(clone, TRUTH, predict(TRUTH, range(10)))
+    commit(clone)
+    assert "which is `main`." in markdown(clone)  # that is ahead of its remote
+    assert "which is `HEAD^1`." in compose(examine(clone, "HEAD^1"), [], 65_536)  # not origin/HEAD^1
 
 
 def test_a_base_without_metrics_gives_no_verdict_and_the_rest(tmp_path: Path) -> None:
@@ -148,6 +228,29 @@ def test_a_base_without_metrics_gives_no_verdict_and_the_rest(tmp_path: Path) ->
     assert "| `tinybert` | absent → 80.00 |" in text
     assert "| `train` | new |" in text
     assert not any(check.broken for check in examine(tmp_path, "main").checks)
+
+
+def test_what_cannot_be_paired_is_not_judged_and_report_and_gate_say_so(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tree, TRUTH, predict(TRUTH, range(150)), ids=[f"train.csv:{i + 152}" for i in range(200)])
+    assert run_command(tree, monkeypatch, "--fail-on-regression") == 0
+    printed = capsys.readouterr()
+    assert "So there is no verdict on accuracy and macro-F1, and **the gate does not judge them**." in printed.out
+    assert "None is broken; not judged: `accuracy_drop`, `macro_f1_drop`." in printed.out
+    reason = "not judged: the test sets are not the same: of 200 queries before and 200 after, 50 are in both"
+    assert printed.err.splitlines() == [f"note: accuracy_drop: {reason}", f"note: macro_f1_drop: {reason}"]
+
+
+def test_metrics_that_the_predictions_contradict_fail_the_gate(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tree, TRUTH, BASE, claimed=0.95)
+    assert run_command(tree, monkeypatch, "--fail-on-regression") == 1
+    printed = capsys.readouterr()
+    told = "tinybert: accuracy is 0.95, by metrics/predictions.csv 0.800000"
+    assert printed.err == f"error: metrics/evaluate.json: {told}: run `dvc repro --force evaluate` and commit what it writes\n"
+    assert f"- `{told}`" in printed.out
 
 
 def test_other_labels_cannot_be_paired_and_are_named(tree: Path) -> None:
@@ -164,7 +267,11 @@ def test_another_test_set_cannot_be_paired(tree: Path) -> None:
 
 def test_ids_of_another_dataset_are_not_trusted(tree: Path) -> None:
     write_run(tree, TRUTH, TRUTH, dataset="2")
-    assert "the datasets are not known to be the same, so that an id may name another query" in markdown(tree)
+    told = "the datasets are not known to be the same, so that an id may name another query"
+    assert told in markdown(tree)
+    (tree / "dvc.lock").unlink()
+    commit(tree, "no lock")
+    assert told in markdown(tree)  # two datasets that nothing is known of are not the same
 
 
 def test_rows_of_the_sample_are_paired_by_text_when_the_data_change(tmp_path: Path) -> None:
@@ -271,12 +378,16 @@ def test_a_file_that_cannot_be_read_is_named(tree: Path) -> None:
         ({"parameters": 15_000_001}, "tinybert: parameters is 15,000,001"),
         ({"checkpoint": 60_000_001}, "tinybert: checkpoint_bytes is 60,000,001"),
         ({"ece": float("nan")}, "metrics/evaluate.json: tinybert.ece: "),
+        ({"spoilt": "{50 %"}, "metrics/evaluate.json: tinybert.ece: 1 validation error"),
     ],
 )
 def test_a_broken_budget_fails_the_gate_with_a_line(
     tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: dict[str, Any], line: str
 ) -> None:
+    spoilt = change.pop("spoilt", None)
     write_run(tree, TRUTH, predict(TRUTH, change.pop("wrong", range(40))), **change)
+    if spoilt:
+        (tree / "metrics/evaluate.json").write_text(spoilt)
     assert run_command(tree, monkeypatch) == 0
     assert capsys.readouterr().err == ""
     assert run_command(tree, monkeypatch, "--fail-on-regression") == 1

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_commit
 
 from pipeline.errors import UserError
-from pipeline.resolve_lock import Conflict, made_by_stages, merge_document, merge_locks, merge_notebook, prepare, read_conflicts
+from pipeline.resolve_lock import Conflict, is_edited, made_by_stages, merge_document, merge_locks, merge_notebook, prepare, read_conflicts
 from pipeline.tables.blocks import render
 from pipeline.tour import NOTEBOOK
 
@@ -163,6 +163,56 @@ def test_files_written_by_hand_come_first(toy: Path) -> None:
     commit_and_check(toy)
 
 
+def test_a_document_that_was_edited_and_not_added_is_not_overwritten(toy: Path) -> None:
+    sh(toy, "git", "merge", "digits", code=1)
+    solved = (toy / "README.md").read_text().split("<<<<<<< ")[0] + "<!-- end -->\n\nLast words, and mine.\n"
+    (toy / "README.md").write_text(solved)
+    before = sh(toy, "git", "status", "--porcelain")
+    line = "README.md: edited and not added: `git add README.md`, then run this again"
+    with chdir(toy), pytest.raises(UserError, match=f"^{line}$"):
+        prepare(read_conflicts())
+    assert (sh(toy, "git", "status", "--porcelain"), (toy / "README.md").read_text()) == (before, solved)
+    sh(toy, "git", "add", "README.md")
+    with chdir(toy):
+        prepare(read_conflicts())
+    assert (toy / "README.md").read_text() == solved
+
+
+@pytest.mark.parametrize(
+    ("current", "edited"),
+    [
+        ("<<<<<<< HEAD\nwords\n=======\n>>>>>>> other\n", False),
+        ("a\n<!-- generated: results -->\nof a run\n<!-- end -->\n", False),  # what a run that failed left
+        ("another\n<!-- generated: results -->\n<!-- end -->\n", True),
+        (None, True),
+    ],
+)
+def test_a_document_is_edited_if_it_is_neither_as_git_left_it_nor_as_a_run_did(current: str | None, edited: bool, tmp_path: Path) -> None:
+    if current is not None:
+        (tmp_path / "page.md").write_text(current)
+    assert is_edited(str(tmp_path / "page.md"), {}, "a\n<!-- generated: results -->\n<!-- end -->\n") == edited
+
+
+@pytest.mark.parametrize(("current", "edited"), [(shown_by("ours", "1"), False), (shown_by("theirs", "2"), False), (b"{", True)])
+def test_a_notebook_is_edited_if_its_code_is_that_of_no_side(current: bytes, edited: bool, tmp_path: Path) -> None:
+    (tmp_path / NOTEBOOK).parent.mkdir()
+    (tmp_path / NOTEBOOK).write_bytes(current)
+    with chdir(tmp_path):
+        assert is_edited(str(NOTEBOOK), {2: shown_by("ours", "0")}, shown_by("theirs", "0").decode()) == edited
+
+
+def test_a_revert_is_as_good_as_a_merge(toy: Path) -> None:
+    configure(toy, "evaluate.digits", 1)
+    run_and_commit(toy, "another change")
+    sh(toy, "git", "revert", "HEAD~1", code=1)  # of the scale
+    assert {"dvc.lock", "params.yaml"} <= in_conflict(toy)
+    ours(toy, "resolve_lock")
+    params = yaml.safe_load((toy / "params.yaml").read_text())
+    assert (params["train"]["scale"], params["evaluate"]["digits"]) == (2, 1)
+    assert accuracy(toy) == 0.2
+    commit_and_check(toy)
+
+
 @pytest.mark.slow
 def test_params_edited_by_hand_are_not_overwritten(toy: Path) -> None:
     branch_off(toy, "edited")
@@ -204,6 +254,17 @@ def test_without_a_conflict_it_is_a_run(toy: Path) -> None:
     assert sh(toy, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("target", ["resolve-lock", "lock"])
+def test_locked_packages_in_conflict_are_a_line_before_anything_is_installed(target: str, tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_bytes(Path("Makefile").read_bytes())
+    (tmp_path / "requirements.lock").write_text("<<<<<<< HEAD\nuv==1\n=======\nuv==2\n>>>>>>> other\n")
+    (tmp_path / "pyproject.toml").touch()
+    said = sh(tmp_path, "make", target, code=2)
+    line = "error: requirements.lock: in conflict: `git checkout --theirs requirements*.lock`, then `make lock`"
+    assert said.splitlines()[0] == line
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_git_never_merges_what_the_pipeline_makes_line_by_line() -> None:
     made = made_by_stages(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))) | {"dvc.lock", "params.yaml", str(NOTEBOOK)}
     files = [name for path in made for name in ([path] if Path(path).suffix else [f"{path}/a.csv", f"{path}/a.png"])]
@@ -231,6 +292,13 @@ def test_tables_in_a_document_never_conflict_and_sentences_do() -> None:
     versions = {1: page.format("a", "1", "b").encode(), 2: page.format("A", "2", "b").encode(), 3: page.format("a", "3", "B").encode()}
     assert merge_document(versions) == "A\n\n\n<!-- generated: results -->\n<!-- end -->\n\n\nB\n"
     assert merge_document(versions | {3: page.format("other", "3", "b").encode()}) is None
+
+
+@pytest.mark.parametrize("deleted", [2, 3])
+def test_a_document_that_one_side_deleted_is_never_emptied_but_left_to_a_person(deleted: int) -> None:
+    page = "words\n<!-- generated: results -->\n{0}\n<!-- end -->\n"
+    versions = {stage: page.format(stage).encode() for stage in (1, 2, 3) if stage != deleted}
+    assert merge_document(versions) is None
 
 
 def test_what_is_written_by_hand_in_the_table_of_dependencies_is_merged_and_the_rest_of_it_is_made() -> None:

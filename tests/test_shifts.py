@@ -41,6 +41,13 @@ def test_a_fifth_of_the_queries_that_moved_is_seen_by_every_check_and_its_size_i
         assert check.effect == pytest.approx(0.2, abs=0.06), check.name
 
 
+@pytest.mark.parametrize("significance", [0.01, 0.001, 0.0001])
+def test_no_significance_that_can_be_asked_for_disables_a_check(significance: float) -> None:
+    rng = np.random.default_rng(4)
+    for check in compare(profile(rng, 600), profile(rng, 600, moved=0.6), CLASSES, significance=significance):
+        assert check.drifted(significance), check
+
+
 def test_among_many_queries_a_trifle_is_significant_and_yet_no_drift() -> None:
     rng = np.random.default_rng(2)
     checks = compare(profile(rng, 100_000), profile(rng, 100_000, moved=0.03), CLASSES)

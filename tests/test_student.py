@@ -2,23 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from small_models import build
 from transformers import BertConfig, BertModel
 
 from pipeline.errors import UserError
-from pipeline.student import StudentParams, build_student
-from pipeline.train import calibrate
-
-SHAPE = {"layers": 2, "hidden": 16, "heads": 2, "intermediate": 20}
-IDS = [np.array([2, 7, 9, 3]), np.array([2, 30, 3])]
-LABELS = ["lost", "pin?", "Stop"]
-
-
-def build(folder: Path, start: str, **shape: int) -> torch.nn.Module:
-    params = StudentParams.model_validate({"start": start} | SHAPE | shape)
-    return build_student(params, 0.0, LABELS, folder / "teacher", folder / "pretrained", folder / "vocab.txt", IDS)[0]
+from pipeline.train import check_calibration
 
 
 @pytest.fixture
@@ -53,12 +43,15 @@ def test_a_pretrained_student_is_loaded_from_the_hubs_pickle_with_a_new_head(fol
     pretrained.config.save_pretrained(folder / "pretrained")
     torch.save({f"bert.{name}": value for name, value in pretrained.state_dict().items()}, folder / "pretrained/pytorch_model.bin")
     (folder / "pretrained/vocab.txt").write_text("[PAD]\na\nb\n")
-    student = build(folder, "pretrained")
+    shape = {"layers": 1, "hidden": 8, "heads": 2, "intermediate": 8}
+    with pytest.raises(UserError, match=r"train\.student\.layers: 2: the pre-trained student has 1"):
+        build(folder, "pretrained", **shape | {"layers": 2})
+    student = build(folder, "pretrained", **shape)
     assert torch.equal(student.bert.embeddings.word_embeddings.weight, pretrained.embeddings.word_embeddings.weight)
     assert student.classifier.out_features == 3
     (folder / "pretrained/vocab.txt").write_text("[PAD]\nc\nd\n")
     with pytest.raises(UserError, match="another vocabulary than the base encoder's"):
-        build(folder, "pretrained")
+        build(folder, "pretrained", **shape)
 
 
 def test_a_pretrained_student_that_was_not_fetched_is_one_line(folder: Path) -> None:
@@ -67,7 +60,7 @@ def test_a_pretrained_student_that_was_not_fetched_is_one_line(folder: Path) -> 
 
 
 def test_calibration_after_a_refit_needs_a_temperature() -> None:
-    logits, labels = np.eye(3) * 4, np.arange(3)
-    assert calibrate(logits, labels, 1.5, in_train=True) == 1.5
+    check_calibration(1.5, in_train=True)
+    check_calibration(None, in_train=False)
     with pytest.raises(UserError, match=r"train\.calibration_temperature: null: after prepare\.refit"):
-        calibrate(logits, labels, None, in_train=True)
+        check_calibration(None, in_train=True)

@@ -8,19 +8,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 from clones import restore, sh, small_overrides
 from services import wait_until
 from toy_sweep import SPACE, make_toy, sweep, variables, write_space
 
+from pipeline import sweep as command
 from pipeline.errors import UserError
 from pipeline.sweep import check_space
+from pipeline.sweeping.experiment import Turnstile
 from pipeline.sweeping.study import open_storage, open_study
 
 KNOB = "train.learning_rate"
@@ -181,6 +186,47 @@ def test_a_trial_whose_worker_is_told_to_stop_or_killed_is_run_again_with_its_va
     rows = table(toy)
     assert [row["state"] for row in rows] == ["fail", "fail", "complete"]
     assert len({row[KNOB] for row in rows}) == 1
+
+
+def test_what_there_is_so_far_is_drawn_while_the_first_trial_makes_what_all_need(toy: Path) -> None:
+    (toy / ".dvc/tmp/sweeps").mkdir(parents=True)
+    with Turnstile(toy / ".dvc/tmp/sweeps/turnstile"), started(toy, "--trials", "0", environment=variables(toy)) as other:
+        assert other.communicate(timeout=PATIENCE_S)[0] == "no trial ran to its end so far\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (KeyboardInterrupt(), "stopped: the same command goes on where it stopped"),
+        (optuna.exceptions.StorageInternalError("gone"), "the database of the study does not answer: gone: the same command goes on"),
+    ],
+)
+def test_a_stop_and_a_database_that_is_gone_are_a_line_wherever_they_come(
+    raised: BaseException, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    for module, name in ((signal, "signal"), (optuna.logging, "set_verbosity")):  # those of the tests stay
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "argv", ["sweep"])
+    monkeypatch.setattr(command, "open_study", fail)
+    monkeypatch.setattr(command, "STORAGE", tmp_path)
+    with warnings.catch_warnings(), pytest.raises(UserError, match=told):
+        command.main()
+
+
+@pytest.mark.slow
+def test_a_database_that_goes_away_during_a_trial_is_one_line(toy: Path) -> None:
+    with started(toy, "--heartbeat", "1", environment=variables(toy, 2)) as worker:
+        wait_for(toy, "student: epoch 1 of 3", logs=1)
+        for file in toy.glob(".dvc/tmp/sweeps/student.db*"):
+            file.unlink()
+        said = worker.communicate(timeout=PATIENCE_S)[0]
+    assert said.startswith("error: the database of the study does not answer: ")
+    assert said.count("\n") == 1
+    assert worker.returncode == 1
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import optuna
 
 from pipeline.sweeping.report import tell, write_report
 from pipeline.sweeping.space import Knob, Sweep
+from pipeline.sweeping.study import NOW
 
 SPACE = Sweep(
     knobs={
@@ -17,13 +18,15 @@ SPACE = Sweep(
 )
 
 
-def study_of(trials: int) -> optuna.Study:
-    """Only the learning rate matters; every fifth trial was given up after its first epoch, one failed."""
+def study_of(trials: int, now: tuple[int, ...] = ()) -> optuna.Study:
+    """Only the learning rate matters; every fifth trial was given up after its first epoch, one failed; some are of what there was."""
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=3))
     for number in range(trials):
         trial = study.ask()
         values = {name: knob.draw(trial, name) for name, knob in SPACE.knobs.items()}
         trial.set_user_attr("experiment", f"student-{number:03}")
+        if number in now:
+            trial.set_user_attr(NOW, True)
         trial.report(0.5, 1)
         rate = values["train.learning_rate"]
         assert isinstance(rate, float)
@@ -52,14 +55,18 @@ def test_the_table_has_a_row_a_trial_and_the_pictures_are_the_same_bytes_again(t
 
 
 def test_the_best_is_told_with_what_there_was_before_and_how_to_take_it_over(tmp_path: Path) -> None:
-    study = study_of(20)
-    best = study.best_trial
+    study = study_of(20, now=(6, 7))  # the sixth was killed, and run again
+    best, before = study.best_trial, study.trials[7]
     assert tell(study, tmp_path) == (
-        f"best of 20 trials: {best.value:.4f} on validation (what there was: {study.trials[0].value:.4f}): "
+        f"best of 20 trials: {best.value:.4f} on validation (what there was: {before.value:.4f}): "
         f"-S train.learning_rate={best.params['train.learning_rate']!r} "
         f"-S train.copies_per_epoch={best.params['train.copies_per_epoch']} -S train.targets='{best.params['train.targets']}'\n"
         f"to take it over: dvc exp apply student-{best.number:03}; table and pictures: {tmp_path}"
     )
+
+
+def test_what_was_never_tried_is_not_told_as_what_there_was(tmp_path: Path) -> None:
+    assert tell(study_of(20), tmp_path).startswith("best of 20 trials: 0.7837 on validation: -S")
 
 
 def test_a_study_without_a_finished_trial_has_a_table_and_no_pictures(tmp_path: Path) -> None:

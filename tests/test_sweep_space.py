@@ -34,4 +34,7 @@ def test_a_range_of_whole_numbers_draws_whole_numbers_and_any_draw_lies_in_the_s
     assert 12 <= sum(row["factor"] < 1.0e-3 for row in drawn) <= 28  # half of a logarithmic range
     assert all(knobs[name].contains(value) for row in drawn for name, value in row.items())
     assert not knobs["whole"].contains(5)
+    assert not knobs["whole"].contains(1.5)
+    assert knobs["whole"].contains(2.0)
+    assert Knob(low=1, high=4.0).contains(1.5)
     assert not knobs["choice"].contains("warm")

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from pipeline.errors import UserError
 from pipeline.sweeping import worker
-from pipeline.sweeping.study import NAME
+from pipeline.sweeping.study import NAME, NOW
 from pipeline.sweeping.worker import Worker
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -28,7 +28,7 @@ def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
     study.set_user_attr(NAME, "x")
     turnstile: Any = None
     space: Any = SimpleNamespace(knobs={"train.dropout": KNOB})
-    return Worker(study, space, [], 1, tmp_path, turnstile)
+    return Worker(study, space, [], 1, tmp_path, turnstile, silence_s=60)
 
 
 def states(study: optuna.Study) -> list[TrialState]:
@@ -54,11 +54,45 @@ def test_a_stop_during_a_trial_queues_its_values(idle: Worker, monkeypatch: pyte
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    idle.study.enqueue_trial({"train.dropout": 0.15}, user_attrs={NOW: True})
     monkeypatch.setattr(worker, "run_experiment", stop)
     with pytest.raises(UserError, match="stopped"):
         idle.work(1)
     assert states(idle.study) == [TrialState.FAIL, TrialState.WAITING]
-    assert idle.study.trials[1].system_attrs["fixed_params"] == idle.study.trials[0].params
+    assert idle.study.trials[1].system_attrs["fixed_params"] == {"train.dropout": 0.15}
+    assert idle.study.trials[1].user_attrs[NOW]
+
+
+def test_a_stop_before_the_values_are_drawn_queues_those_that_were_asked_for(idle: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    idle.study.enqueue_trial({"train.dropout": 0.15})
+    monkeypatch.setattr(optuna.samplers, "TPESampler", stop)
+    with pytest.raises(UserError, match="stopped"):
+        idle.work(1)
+    assert idle.study.trials[1].system_attrs["fixed_params"] == {"train.dropout": 0.15}
+
+
+def test_a_trial_whose_worker_died_before_it_began_is_queued_again(idle: Worker) -> None:
+    idle.study.enqueue_trial({"train.dropout": 0.15}, user_attrs={NOW: True})
+    idle.study.ask()  # and killed
+    idle.work(1)
+    assert states(idle.study) == [TrialState.RUNNING]  # its worker may be about to begin
+    idle.silence_s = 0
+    idle.work(1)
+    assert states(idle.study) == [TrialState.FAIL, TrialState.COMPLETE]
+    assert idle.study.trials[1].params == {"train.dropout": 0.15}
+    assert idle.study.trials[1].user_attrs[NOW]
+
+
+def test_a_trial_that_another_worker_runs_is_left_to_its_heartbeat(idle: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(*_: object) -> None:
+        worker.queue_unbegun(idle.study, silence_s=0)
+
+    monkeypatch.setattr(worker, "run_experiment", look)
+    idle.work(1)
+    assert states(idle.study) == [TrialState.COMPLETE]
 
 
 def test_a_worker_that_was_taken_for_dead_goes_on(

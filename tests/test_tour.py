@@ -15,8 +15,10 @@ from clones import Run, sh
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
+from pipeline import tour
 from pipeline.check_model import folder_md5
-from pipeline.tour import LOCK, MODEL, NOTEBOOK, code_sha256, tidy
+from pipeline.errors import UserError
+from pipeline.tour import LOCK, MODEL, NOTEBOOK, code_sha256, execute, tidy
 
 
 def read(path: Path) -> NotebookNode:
@@ -95,3 +97,15 @@ def test_a_cell_that_fails_warns_or_shows_a_path_is_a_line(source: str, message:
     said = sh(tmp_path, sys.executable, "-m", "pipeline.tour", code=1, variables={"PYTHONPATH": str(Path.cwd())})
     assert re.search(message, said)
     assert (tmp_path / NOTEBOOK).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("import time\ntime.sleep(600)", "a cell took more than 5 seconds"), ("import os\nos._exit(1)", "the kernel died")],
+)
+def test_a_cell_that_takes_too_long_or_ends_the_kernel_is_a_line(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tour, "PATIENCE_S", 5)
+    with pytest.raises(UserError, match=rf"^docs/tour\.ipynb: {message}"):
+        execute(new_notebook(cells=[new_code_cell(source, id="one")]), tmp_path)

@@ -6,26 +6,23 @@ from pathlib import Path
 import pytest
 import yaml
 from clones import clone_working_tree, sh
+from small_runs import commit, labels, predict, write_run
 
 from pipeline.errors import UserError
-from pipeline.verify import EXACT, judge
+from pipeline.verify import EXACT, beyond_tolerance, check_commit, judge
 
-MACHINE = {"cpu": "a", "threads": 2}
+MACHINE, OTHER_MACHINE = {"cpu": "a", "threads": 2}, {"cpu": "b", "threads": 2}
+TRUTH = labels(200)
 
 
 def checkout(
-    folder: Path,
-    hashes: dict[str, str],
-    accuracy: float = 0.8,
-    machine: dict[str, object] = MACHINE,
-    macro_f1: float = 0.8,
-    stage: str = "train",
+    folder: Path, hashes: dict[str, str], wrong: range = range(40), machine: dict[str, object] = MACHINE, stage: str = "train"
 ) -> Path:
-    (folder / "metrics").mkdir(parents=True)
+    """A checkout whose run had some of 200 queries wrong, under a lock of made-up outputs."""
+    write_run(folder, TRUTH, predict(TRUTH, wrong))
     outs = [{"path": path, "md5": md5} for path, md5 in hashes.items()]
-    (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {stage: {"outs": outs}}}))
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {stage: {"cmd": "x", "outs": outs}}}))
     (folder / "metrics/machine.json").write_text(json.dumps(machine))
-    (folder / "metrics/evaluate.json").write_text(json.dumps({"tinybert": {"accuracy": accuracy, "macro_f1": macro_f1}}))
     return folder
 
 
@@ -40,13 +37,38 @@ def test_other_bits_on_the_same_class_of_machine_fail_and_are_named(tmp_path: Pa
         judge(*pair)
 
 
-OTHER_MACHINE = {"cpu": "b", "threads": 2}
-
-
-@pytest.mark.parametrize(("accuracy", "macro_f1"), [(0.79, 0.78), (0.83, 0.8)])
-def test_another_class_of_machine_may_differ_within_the_tolerance(tmp_path: Path, accuracy: float, macro_f1: float) -> None:
-    other = checkout(tmp_path / "b", {"x": "2"}, accuracy, OTHER_MACHINE, macro_f1)
+@pytest.mark.parametrize("wrong", [range(40), range(45), range(35)])
+def test_another_class_of_machine_may_differ_within_the_tolerance(tmp_path: Path, wrong: range) -> None:
+    other = checkout(tmp_path / "b", {"x": "2"}, wrong, OTHER_MACHINE)
     assert judge(checkout(tmp_path / "a", {"x": "1"}), other).startswith("verified within 0.03")
+
+
+def test_figures_beyond_the_tolerance_fail_on_another_class_of_machine(tmp_path: Path) -> None:
+    other = checkout(tmp_path / "b", {"x": "2"}, range(47), OTHER_MACHINE)
+    with pytest.raises(UserError, match=r"beyond the tolerance of 0.03: tinybert accuracy: 0.8 -> 0.765; tinybert macro_f1: "):
+        judge(checkout(tmp_path / "a", {"x": "1"}), other)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "macro_f1", "apart"),
+    [
+        (0.77, 0.83, []),
+        (0.769, 0.8, ["a accuracy: 0.8 -> 0.769"]),
+        (0.831, 0.8, ["a accuracy: 0.8 -> 0.831"]),
+        (0.8, 0.76, ["a macro_f1: 0.8 -> 0.76"]),
+        (float("nan"), 0.8, ["a accuracy: 0.8 -> nan"]),
+        (0.8, None, ["a macro_f1: 0.8 -> nan"]),
+    ],
+)
+def test_each_figure_is_held_to_the_tolerance_and_one_that_is_none_is_beyond_it(
+    accuracy: float, macro_f1: float | None, apart: list[str]
+) -> None:
+    figures = {"accuracy": accuracy} | ({} if macro_f1 is None else {"macro_f1": macro_f1})
+    assert beyond_tolerance({"a": {"accuracy": 0.8, "macro_f1": 0.8}}, {"a": figures}) == apart
+
+
+def test_a_model_that_only_one_side_has_is_beyond_every_tolerance() -> None:
+    assert beyond_tolerance({"a": {}, "b": {}}, {"a": {}}) == ["models: a, b -> a"]
 
 
 @pytest.mark.parametrize("stage", ["fetch", "prepare", "featurize"])
@@ -81,14 +103,26 @@ def test_a_lock_that_is_not_that_of_the_commit_is_no_proof_of_it(
     assert line.startswith(f"error: dvc.lock: not that of the files beside it: {told}")
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "macro_f1", "named"),
-    [(0.76, 0.8, "accuracy: 0.8 -> 0.76"), (0.84, 0.8, "accuracy: 0.8 -> 0.84"), (0.8, 0.76, "macro_f1: 0.8 -> 0.76")],
-)
-def test_one_figure_beyond_the_tolerance_fails(tmp_path: Path, accuracy: float, macro_f1: float, named: str) -> None:
-    other = checkout(tmp_path / "b", {"x": "2"}, accuracy, OTHER_MACHINE, macro_f1)
-    with pytest.raises(UserError, match=f"tinybert {named}$"):
-        judge(checkout(tmp_path / "a", {"x": "1"}), other)
+def test_metrics_that_are_not_those_of_the_predictions_are_refused_on_either_side(tmp_path: Path) -> None:
+    pair = checkout(tmp_path / "a", {"x": "1"}), checkout(tmp_path / "b", {"x": "2"}, machine=OTHER_MACHINE)
+    for root in pair:
+        path = root / "metrics/evaluate.json"
+        honest = path.read_text()
+        path.write_text(honest.replace('"accuracy": 0.8', '"accuracy": 0.82'))
+        line = "metrics/evaluate.json: not that of the predictions: tinybert: accuracy is 0.82, by metrics/predictions.csv 0.800000: run"
+        with pytest.raises(UserError, match=line):
+            judge(*pair)
+        path.write_text(honest)
+    assert judge(*pair)
+
+
+def test_a_lock_that_vouches_for_invented_metrics_is_no_proof_of_them(tmp_path: Path) -> None:
+    write_run(tmp_path, TRUTH, predict(TRUTH, range(40)))
+    commit(tmp_path)
+    check_commit(tmp_path)
+    write_run(tmp_path, TRUTH, predict(TRUTH, range(40)), claimed=0.9)
+    with pytest.raises(UserError, match=r"tinybert: accuracy is 0.9, by metrics/predictions.csv 0.8"):
+        check_commit(tmp_path)
 
 
 def test_a_lock_of_other_outputs_or_none_is_refused(tmp_path: Path) -> None:

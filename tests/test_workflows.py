@@ -18,6 +18,7 @@ import yaml
 from clones import Run, link_environment, sh, stages_run
 from github_standin import BOT, REPOSITORY, TOKEN, GitHub, serve_github
 from runner_standin import Inputs, Runner, load_workflow
+from small_runs import commit
 
 FORK = "stranger/intents"
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -220,14 +221,14 @@ def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: 
     assert comment["body"].startswith(MARKER)
     assert sha[:12] in comment["body"]
     assert "train.learning_rate" in comment["body"]
-    assert "`git apply results.patch`" in comment["body"]
+    assert "`git apply --index results.patch`" in comment["body"]
 
 
 @pytest.mark.slow
 def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Office, clone: Path, tmp_path: Path) -> None:
     [before] = [comment["id"] for comment in office.hub.comments[5]]
-    sh(office.desk, "git", "apply", str(office.scratch / "artifact1/results.patch"))
-    changed = set(sh(office.desk, "git", "diff", "--name-only").split())
+    sh(office.desk, "git", "apply", "--index", str(office.scratch / "artifact1/results.patch"))
+    changed = set(sh(office.desk, "git", "diff", "--cached", "--name-only").split())
     assert {"dvc.lock", "metrics/evaluate.json", "README.md", "docs/tour.ipynb"} <= changed
     office.set_budget("ece", 1.0)
     office.set_budget("accuracy_drop", 1.0)
@@ -284,6 +285,69 @@ def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(o
     assert sh(walker, "git", "status", "--porcelain") == ""
     sh(walker, "pytest", "-q", "tests/test_structure.py", "-k", "committed_params")
     assert "up to date" in sh(walker, "dvc", "status")
+
+
+# Steps of `pipeline` by themselves
+
+
+def run_step(name: str, workspace: Path, scratch: Path) -> Runner:
+    """Executes one step of `pipeline`."""
+    [step] = [step for step in load_workflow("pipeline")["jobs"]["pipeline"]["steps"] if step.get("name") == name]
+    scratch.mkdir(exist_ok=True)
+    runner = Runner(workspace, scratch, {}, {}, {})
+    runner.run({"defaults": {"run": {"shell": "bash"}}, "jobs": {"pipeline": {"steps": [step]}}}, "pipeline")
+    assert not runner.failed, runner.printed
+    return runner
+
+
+def play_python(root: Path, script: str) -> None:
+    """A repository whose environment's Python is a script."""
+    (root / ".venv/bin").mkdir(parents=True)
+    (root / ".venv/bin/python").write_text(f"#!/bin/bash\n{script}\n")
+    (root / ".venv/bin/python").chmod(0o755)
+    (root / ".gitignore").write_text("/.venv/\n/build/\n")
+    (root / "build/report").mkdir(parents=True)
+
+
+def test_the_first_commit_of_a_repository_is_compared_with_itself_and_every_other_with_its_parent(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    play_python(root, 'echo "$@" > build/asked')
+    for base in ("HEAD", "HEAD^1"):
+        commit(root, base)
+        run_step("Report and gate", root, tmp_path / "scratch")
+        assert f"pipeline.report --base {base} --output" in (root / "build/asked").read_text()
+        (root / "file").touch()
+
+
+def test_the_results_of_a_run_are_committed_whole_new_files_too_as_the_documents_tell(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    play_python(root, "true")
+    for folder in ("metrics", "plots", "docs"):
+        (root / folder).mkdir()
+        (root / folder / "old.json").touch()
+    (root / "dvc.lock").touch()
+    commit(root)
+    for name in ("dvc.lock", "metrics/old.json", "metrics/new.json", "plots/new.png"):
+        (root / name).write_bytes(b"\x00results")
+    run_step("Documents and notebook of the run", root, tmp_path / "scratch")
+    sh(root, "git", "reset", "--quiet")
+    sh(root, "git", "checkout", "--quiet", ".")
+    sh(root, "git", "clean", "--quiet", "-d", "--force")
+    shutil.copy(root / "build/report/results.patch", root / "results.patch")
+    [block] = re.findall(r"```text\n(.*?)```", Path("docs/pull-requests.md").read_text(encoding="utf-8"), re.DOTALL)
+    for line in block.splitlines():
+        if line != "git push":
+            sh(root, "bash", "-c", line)
+    assert sh(root, "git", "status", "--porcelain") == "?? results.patch\n"
+    assert set(sh(root, "git", "show", "--name-only", "--format=").split()) == {
+        "dvc.lock",
+        "metrics/old.json",
+        "metrics/new.json",
+        "plots/new.png",
+    }
+    text = Path(".github/workflows/pipeline.yaml").read_text(encoding="utf-8")
+    assert {line in text for line in re.findall(r"git apply.*", block)} == {True}
+    assert not re.search(r"git apply (?!--index)", text)
 
 
 # The artifact is a stranger's

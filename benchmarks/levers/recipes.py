@@ -47,7 +47,7 @@ RECIPES = {
     "smoothed": Recipe(
         "the same, labels smoothed by 0.1", {"epochs": 24, "hidden_weight": 0.0, "copies_per_epoch": 0}, teacher="labels", smoothing=0.1
     ),
-    "scratch": Recipe("random start", start={"start": "scratch"}),
+    "scratch": Recipe("random initialisation", start={"start": "scratch"}),
     "no_hidden": Recipe("class probabilities alone", {"hidden_weight": 0.0}),
     "hidden_40": Recipe("hidden states weigh 40", {"hidden_weight": 40.0}),
     "attention": Recipe("attention maps of the teacher as well", attention=1.0),

@@ -74,7 +74,7 @@ def against(fold: Fold, before: dict[str, Any], after: dict[str, Any]) -> dict[s
 
 
 def over_parts(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
-    """The change of accuracy: mean over parts, which differ in rows, teachers and seed, its 95 % interval by Student's law, and each."""
+    """The change of accuracy: mean over parts, which differ in rows, teachers and seed, its 95 % interval by Student's t, and each."""
     each = [float(new["accuracy"] - old["accuracy"]) for old, new in zip(before, after, strict=True)]
     change = statistics.mean(each)
     reach = float(t.ppf(1 - SIGNIFICANCE / 2, len(each) - 1)) * statistics.stdev(each) / len(each) ** 0.5

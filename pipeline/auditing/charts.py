@@ -27,13 +27,14 @@ def draw_balance(queries: Sequence[Query], path: Path) -> None:
     intents = sorted(total, key=lambda intent: (total[intent], intent))
     figure = Figure(figsize=(8, 1.4 + 0.19 * len(intents)), layout="constrained")
     axis = figure.subplots()
-    left = np.zeros(len(intents))
+    places, left = np.arange(len(intents)), np.zeros(len(intents))
     for split, color in COLORS.items():
         counts = Counter(query.intent for query in queries if query.split == split)
         widths = np.array([counts[intent] for intent in intents])
-        axis.barh([_short(intent) for intent in intents], widths, left=left, color=color, height=0.75, label=split)
+        axis.barh(places, widths, left=left, color=color, height=0.75, label=split)
         left += widths
     axis.set(xlabel="rows")
+    axis.set_yticks(places, [_short(intent) for intent in intents])
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.005)
     axis.legend(frameon=False, loc="lower right")
@@ -112,9 +113,9 @@ def draw_suspects(given_N: np.ndarray, suspected: np.ndarray, pairs: Sequence[tu
     first.hist([rest, given_N[suspected]], bins=np.linspace(0, 1, 41), stacked=True, color=[BLUE, ORANGE], label=["believed", "suspect"])
     first.set(xlabel="probability of the given label", ylabel="rows", xlim=(0, 1))
     first.legend(frameon=False, fontsize=8)
-    second.barh(
-        [f"{_short(given)}  >  {_short(other)}" for given, other, _ in shown], [rows for *_, rows in shown], color=ORANGE, height=0.7
-    )
+    places = np.arange(len(shown))
+    second.barh(places, [rows for *_, rows in shown], color=ORANGE, height=0.7)
+    second.set_yticks(places, [f"{_short(given)}  >  {_short(other)}" for given, other, _ in shown])
     second.set(xlabel="suspects, given > suggested")
     second.tick_params(axis="y", labelsize=8)
     second.xaxis.get_major_locator().set_params(integer=True)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Encoding
 
 from pipeline import personal_data
-from pipeline.cleaning import is_empty, reasons_to_drop
+from pipeline.cleaning import comparable, is_empty, reasons_to_drop
 from pipeline.near_twins import pairs_of_twins
 from pipeline.rows import Row
 from pipeline.words import vocabulary, words
 
 FEWEST_ROWS, FEWEST_SHARE = 10, 0.25  # an intent with fewer rows, or fewer than this share of the median intent's, is rare
 MOSTLY = 0.5  # share of a query's words
+NAMED = 3  # rows that a detail names at most
 UNKNOWN = "[UNK]"
 
 
@@ -30,20 +32,30 @@ class Query(NamedTuple):
 
 
 class Defect(NamedTuple):
-    """A row that has something, and what. Personal data in the text is masked: a report goes round."""
+    """A row that has something, and what. Personal data is masked in text and detail: a report goes round.
+
+    Attributes:
+        times: how often the row has it: of near twins the pairs that are told at this row, else 1.
+    """
 
     place: str
     intent: str
     text: str
     detail: str
+    times: int = 1
 
 
 Defects = dict[str, list[Defect]]
 
 
-def defect(query: Query, detail: str) -> Defect:
-    """A defect of a query."""
-    return Defect(query.place, query.intent, personal_data.mask(query.text), personal_data.mask(detail))
+def defect(query: Query, detail: str, times: int = 1) -> Defect:
+    """A defect of a query. Mask a text before it goes into the detail: there other words may stand before a number, or none."""
+    return Defect(query.place, query.intent, personal_data.mask(query.text), detail, times)
+
+
+def count_of(rows: Iterable[Defect]) -> int:
+    """How many rows, or pairs of rows, have a defect."""
+    return sum(row.times for row in rows)
 
 
 def in_raw_rows(train: Sequence[Query], test: Sequence[Query]) -> Defects:
@@ -57,18 +69,21 @@ def in_raw_rows(train: Sequence[Query], test: Sequence[Query]) -> Defects:
     kept_train, kept_test = ([query for query in queries if not is_empty(_row(query))] for queries in (train, test))
     found["empty"] = [defect(query, "no visible character") for query in (*train, *test) if is_empty(_row(query))]
     in_train, in_test = _by_text(kept_train), _by_text(kept_test)
+    of_intents = {text: _by_intent(queries) for text, queries in in_train.items()}
     reasons = reasons_to_drop([_row(query) for query in kept_train], [_row(query) for query in kept_test])
     for query, reason in zip(kept_train, reasons, strict=True):
-        key = query.text.casefold()
+        key = comparable(query.text)
         if reason == "duplicate":
             found[reason].append(defect(query, f"the same as {in_train[key][0].place}"))
         elif reason == "conflicting":
-            others = [f"{other.intent} at {other.place}" for other in in_train[key] if other.intent != query.intent]
-            found[reason].append(defect(query, f"also {', '.join(others)}"))
+            by_intent = of_intents[key]
+            others = chain.from_iterable(queries for intent, queries in by_intent.items() if intent != query.intent)
+            named = [f"{other.intent} at {other.place}" for other in islice(others, NAMED)]
+            found[reason].append(defect(query, f"also {_some(named, ', ', len(in_train[key]) - len(by_intent[query.intent]))}"))
         elif reason == "also_in_test":
             found[reason].append(defect(query, f"the same as {in_test[key][0].place}"))
     for query in kept_test:
-        first = in_test[query.text.casefold()][0]
+        first = in_test[comparable(query.text)][0]
         if first != query:
             found["repeated_in_test"].append(defect(query, f"the same as {first.place}, {first.intent}"))
     for query in (*kept_train, *kept_test):
@@ -80,20 +95,15 @@ def in_raw_rows(train: Sequence[Query], test: Sequence[Query]) -> Defects:
 
 def in_splits(queries: Sequence[Query]) -> Defects:
     """Near twins, rare intents, queries of one word, and held-out queries of words that training does not have."""
-    found: Defects = {"twin_other_intent": [], "twin_across": [], "twin_inside": [], "rare_intent": [], "one_word": [], "unknown_words": []}
-    for first, second, similarity in pairs_of_twins([query.text for query in queries]):
-        one, other = queries[first], queries[second]
-        if one.text.casefold() == other.text.casefold():  # in an official test split; a kind of its own
-            continue
-        kind = "twin_other_intent" if one.intent != other.intent else "twin_across" if one.split != other.split else "twin_inside"
-        found[kind].append(defect(one, f"{similarity:.2f} like {other.place} ({other.split}, {other.intent}): {other.text}"))
+    found: Defects = _near_twins(queries) | {"rare_intent": [], "one_word": [], "unknown_words": []}
+    texts = [personal_data.mask(query.text) for query in queries]
     rows = Counter(query.intent for query in queries)
     least = max(FEWEST_ROWS, FEWEST_SHARE * float(np.median(list(rows.values()))))
-    known = vocabulary([query.text for query in queries if query.split == "train"])
-    for query in queries:
+    known = vocabulary([text for query, text in zip(queries, texts, strict=True) if query.split == "train"])
+    for query, text in zip(queries, texts, strict=True):
         if rows[query.intent] < least:
             found["rare_intent"].append(defect(query, f"one of {rows[query.intent]} rows of {query.intent}"))
-        own = words(query.text)
+        own = words(text)
         if len(own) <= 1:
             found["one_word"].append(defect(query, f"words: {len(own)}"))
         unknown = [word for word in own if word not in known]
@@ -114,9 +124,9 @@ def in_word_pieces(queries: Sequence[Query], encodings: Sequence[Encoding], max_
     for query, encoding in zip(queries, encodings, strict=True):
         if len(encoding.ids) > max_tokens:
             found["cut"].append(defect(query, f"{len(encoding.ids)} word pieces, of which {max_tokens} are kept"))
-        unknown = [query.text[start:end] for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True) if token == UNKNOWN]
+        unknown = [place for token, place in zip(encoding.tokens, encoding.offsets, strict=True) if token == UNKNOWN]
         if unknown:
-            found["unknown_characters"].append(defect(query, f"not in the vocabulary: {' '.join(unknown)}"))
+            found["unknown_characters"].append(defect(query, f"not in the vocabulary: {' '.join(_masked_parts(query.text, unknown))}"))
     return found
 
 
@@ -124,8 +134,54 @@ def _row(query: Query) -> Row:
     return Row(0, query.text, query.intent)
 
 
-def _by_text(queries: Sequence[Query]) -> dict[str, list[Query]]:
+def _by_text(queries: Iterable[Query]) -> dict[str, list[Query]]:
     found: defaultdict[str, list[Query]] = defaultdict(list)
     for query in queries:
-        found[query.text.casefold()].append(query)
+        found[comparable(query.text)].append(query)
     return found
+
+
+def _by_intent(queries: Iterable[Query]) -> dict[str, list[Query]]:
+    found: defaultdict[str, list[Query]] = defaultdict(list)
+    for query in queries:
+        found[query.intent].append(query)
+    return found
+
+
+def _some(named: Sequence[str], between: str, count: int) -> str:
+    """What is named of ``count``, and how many more there are."""
+    return between.join(named) + (f" and {count - len(named):,} more" if count > len(named) else "")
+
+
+def _masked_parts(text: str, places: Sequence[tuple[int, int]]) -> list[str]:
+    """The text at places, or what is written for the personal data that reaches into it."""
+    pieces = personal_data.find(text)
+    return [
+        next((personal_data.PLACEHOLDERS[piece.kind] for piece in pieces if piece.start < end and start < piece.end), text[start:end])
+        for start, end in places
+    ]
+
+
+def _near_twins(queries: Sequence[Query]) -> Defects:
+    """The pairs of near twins, told at the row of the earlier query; the row with the most similar pair first."""
+    found: dict[str, list[tuple[float, Defect]]] = {"twin_other_intent": [], "twin_across": [], "twin_inside": []}
+    texts_N, intents_N, splits_N = (
+        np.unique(values, return_inverse=True)[1]
+        for values in zip(*((comparable(query.text), query.intent, query.split) for query in queries), strict=True)
+    )
+    for first, later, similarity in pairs_of_twins([query.text for query in queries]):
+        different = texts_N[later] != texts_N[first]  # the same is in an official test split; a kind of its own
+        other_intent, other_split = intents_N[later] != intents_N[first], splits_N[later] != splits_N[first]
+        kinds = {"twin_other_intent": other_intent, "twin_across": ~other_intent & other_split, "twin_inside": ~other_intent & ~other_split}
+        for kind, is_of_kind in kinds.items():
+            twins = np.flatnonzero(different & is_of_kind)
+            if len(twins):
+                nearest = twins[np.argsort(-similarity[twins], kind="stable")[:NAMED]]
+                named = [_told(queries[later[twin]], similarity[twin]) for twin in nearest]
+                twin = defect(queries[first], _some(named, "; ", len(twins)), len(twins))
+                found[kind].append((float(similarity[nearest[0]]), twin))
+    return {kind: [twin for _, twin in sorted(rows, key=lambda row: -row[0])] for kind, rows in found.items()}
+
+
+def _told(twin: Query, similarity: float) -> str:
+    return f"{similarity:.2f} like {twin.place} ({twin.split}, {twin.intent}): {personal_data.mask(twin.text)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import artifacts
-from pipeline.auditing.defects import Defect, Defects
+from pipeline.auditing.defects import Defect, Defects, count_of
 
 SHOWN = 100  # rows of a kind; audit.json has all
 FOLDED = 10  # more rows than that are folded
@@ -113,7 +113,7 @@ img {{ max-width: 100%; height: auto }}
 <h1>Audit of {source}</h1>
 <p>{summary}</p>
 <h2>What was looked for</h2>
-<table><thead><tr><th>defect<th class=number>rows</tr></thead>
+<table><thead><tr><th>defect<th class=number>rows, or pairs of rows</tr></thead>
 {overview}</table>
 <h2>Figures</h2>
 <table><thead><tr><th><th class=number>train<th class=number>validation<th class=number>test</tr></thead>
@@ -140,7 +140,7 @@ def write_page(source: str, summary: str, figures: dict[str, dict[str, str]], de
     page = PAGE.format(
         source=escape(source),
         summary=escape(summary),
-        overview="".join(_overview(name, kind, len(defects[name])) for name, kind in KINDS.items()),
+        overview="".join(_overview(name, kind, count_of(defects[name])) for name, kind in KINDS.items()),
         figures="".join(_figure(name, row) for name, row in figures.items()),
         pictures="".join(_picture(name, pictures / f"{name}.png") for name in PICTURES),
         places=escape(PLACES),
@@ -149,11 +149,11 @@ def write_page(source: str, summary: str, figures: dict[str, dict[str, str]], de
     path.write_text(page, encoding="utf-8")
 
 
-def _overview(name: str, kind: Kind, rows: int) -> str:
+def _overview(name: str, kind: Kind, count: int) -> str:
     """A line of the table of defects, with a link to the rows if there are any."""
-    if not rows:
+    if not count:
         return f"<tr class=none><td>{kind.title}<td class=number>0</tr>\n"
-    return f"<tr><td><a href='#{name}'>{kind.title}</a><td class=number>{rows:,}</tr>\n"
+    return f"<tr><td><a href='#{name}'>{kind.title}</a><td class=number>{count:,}</tr>\n"
 
 
 def _figure(name: str, row: dict[str, str]) -> str:
@@ -171,7 +171,9 @@ def _section(name: str, kind: Kind, rows: list[Defect]) -> str:
     body = "".join(
         f"<tr><td>{escape(row.place)}<td>{escape(row.intent)}<td>{escape(row.text)}<td>{escape(row.detail)}</tr>\n" for row in rows[:SHOWN]
     )
-    count = f"{len(rows):,} rows" + (f", the first {SHOWN} of them here, all in audit.json" if len(rows) > SHOWN else "")
+    pairs = count_of(rows)
+    count = f"{len(rows):,} rows" + (f" with {pairs:,} pairs" if pairs > len(rows) else "")
+    count += f", the first {SHOWN} of them here, all in audit.json" if len(rows) > SHOWN else ""
     return (
         f"<h3 id={name}>{kind.title}</h3>\n<p>{escape(kind.meaning)}</p>\n"
         f"<details{' open' if len(rows) <= FOLDED else ''}><summary>{count}</summary>\n"

@@ -47,7 +47,7 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
         suffix: of the outputs; by default that of each input.
 
     Raises:
-        UserError: there is nothing to score, or an output would be among the inputs.
+        UserError: there is nothing to score, an output would be among the inputs, or its folder is a file.
     """
     root, sources = _find_sources(given)
     single = Path(given).is_file() and output.suffix in FORMATS and not output.is_dir()
@@ -65,7 +65,20 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
     folder = (_named_outright(Path(given)) if "**" in Path(given).parts else Path(given)).resolve()
     if set(targets) & {source.resolve() for source in sources} or (folder.is_dir() and output.resolve().is_relative_to(folder)):
         raise UserError(f"{output}: lies among the inputs: choose another place for the output")
+    for place in sorted({job.target.parent for job in jobs}):
+        check_folder(place)
     return jobs
+
+
+def check_folder(path: Path) -> None:
+    """Makes sure that a folder is there or can be made.
+
+    Raises:
+        UserError: it, or what it would lie in, is a file.
+    """
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"{there}: is a file: give a folder for the output")
 
 
 def _find_sources(given: str) -> tuple[Path, list[Path]]:

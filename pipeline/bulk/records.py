@@ -55,7 +55,9 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
         raise UserError(f"{path}: no such file") from None
     except csv.Error as error:
         raise UserError(f"{path}: not valid CSV: {error}: look for a quote that is never closed") from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what stands on it
+            raise
         raise UserError(f"{path}: not a readable Parquet file: {error}") from None
 
 
@@ -75,6 +77,8 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as handle:
         reader = _records(handle)
         header = [_clean(name) for name in next(reader, [])]
+        if len(header) == 1 and ";" in header[0] and column not in header:
+            raise UserError(f"{path}: the columns are separated by ';': write them with commas: the header is {header[0]!r}")
         _check(path, header, column)
         at = header.index(column)
         for rows in _cut((fields for fields in reader if fields), size):

@@ -20,6 +20,7 @@ ANSWERS = pa.schema(
         ("label", pa.string()),
         ("confidence", pa.float64()),
         ("accepted", pa.bool_()),
+        ("label_set", pa.list_(pa.string())),
         ("truncated", pa.bool_()),
         ("top", pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())]))),
         ("problem", pa.string()),  # why there is no answer: the others are null then
@@ -47,6 +48,7 @@ def score(classifier: Classifier, part: Part, top_k: int) -> pa.Table:
             "label": answer.label,
             "confidence": round(answer.confidence, DIGITS),
             "accepted": answer.accepted,
+            "label_set": list(answer.label_set),
             "truncated": answer.truncated,
             "top": [{"label": label, "probability": round(probability, DIGITS)} for label, probability in answer.top],
         }

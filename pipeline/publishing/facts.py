@@ -7,10 +7,12 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from pipeline import artifacts
 from pipeline.encoders import ENCODERS, Encoder
 from pipeline.errors import UserError
-from pipeline.reporting.lockfile import LOCK, outputs
+from pipeline.reporting.lockfile import LOCK, flatten, outputs
 from pipeline.reporting.results import SAMPLE, STUDENT, Results, read_results
 from pipeline.revisions import Revision, head
 from pipeline.sources import CARD_SUFFIX, read_card
@@ -19,8 +21,10 @@ MODEL, ONNX = Path("models/tinybert"), Path("models/onnx")
 REFERENCES = Path("metrics/reference")
 NEEDED = ("data", "features", "train", "machine", "evaluate", "abstention")  # metrics/NAME.json
 F1, CONFUSIONS = Path("plots/evaluate/f1_by_intent.csv"), Path("plots/evaluate/confusions.csv")
+PICTURES = (Path("plots/evaluate/reliability.png"), Path("plots/evaluate/risk_coverage.png"))  # beside the card under plots/
+PIPELINE = Path("dvc.yaml")
 PATHS = ("fetch.train", "fetch.test", "evaluate.out_of_scope")  # knobs that may tell where somebody keeps his files
-OWN_NAME = "our own sample"
+OWN_NAME, OWN_OUT_OF_SCOPE = "our own sample", "data/sample/out_of_scope.csv"
 
 
 class Dataset(NamedTuple):
@@ -38,16 +42,21 @@ class Facts(NamedTuple):
 
     results: Results
     metrics: dict[str, Any]  # by name of the file in metrics/
-    params: dict[str, Any]  # dotted keys; of paths that are somebody's own, only the file's name
+    params: dict[str, Any]  # dotted keys; of a file outside the repository, only its name
     dataset: Dataset
     encoder: Encoder | None
     start: Encoder | None  # what the student was before, where it was pre-trained
     weakest: list[dict[str, str]]  # columns intent and f1, the weakest first
     confusions: list[dict[str, str]]  # columns intent, predicted and queries
-    cost: dict[str, Any] | None  # the reference run on the same dataset, if there was one
+    cost: dict[str, Any] | None  # a reference run of all stages by the same recipe on the same CPU, if there was one
     commit: str
     dirty: bool
     lock_sha256: str
+
+    @property
+    def distilled(self) -> bool:
+        """Whether teachers taught the student; else the labels alone did."""
+        return bool(self.params["train.targets"] == "soft")
 
     @property
     def student(self) -> dict[str, float]:
@@ -66,26 +75,27 @@ def read_facts(root: Path) -> Facts:
     Raises:
         UserError: a file is missing or cannot be read.
     """
-    for path in [*(root / f"metrics/{name}.json" for name in NEEDED), root / LOCK, root / F1, root / CONFUSIONS]:
-        if not path.is_file():
-            raise UserError(f"{path.relative_to(root)}: no such file: run `make repro` first")
+    for path in [*(Path(f"metrics/{name}.json") for name in NEEDED), PIPELINE, Path(LOCK), F1, CONFUSIONS, *PICTURES]:
+        if not (root / path).is_file():
+            raise UserError(f"{path}: no such file: run `make repro` first")
     results = read_results(Revision(root))
     broken = {path: told for path, told in results.problems.items() if told != "no such file"}
     if broken or not results.params:
         name, told = next(iter(broken.items()), ("params.yaml", "no such file"))
         raise UserError(f"{name}: {told}: bring it back with `git checkout -- {name}`, or run `make repro`")
-    params = {key: _discreet(value) if key in PATHS else value for key, value in results.params.items()}
+    params = {key: _discreet(root, value) if key in PATHS else value for key, value in results.params.items()}
+    metrics = {name: artifacts.read_json(root / f"metrics/{name}.json") for name in NEEDED}
     commit, dirty = head(root)
     return Facts(
         results=results,
-        metrics={name: artifacts.read_json(root / f"metrics/{name}.json") for name in NEEDED},
+        metrics=metrics,
         params=params,
         dataset=_dataset(root, str(results.params["fetch.train"])),
         encoder=ENCODERS.get(str(params["fetch.encoder"])),
         start=ENCODERS.get(str(params["fetch.student_encoder"])) if params["train.student.start"] == "pretrained" else None,
         weakest=_table(root / F1),
         confusions=_table(root / CONFUSIONS),
-        cost=_cost(root, results.params["fetch.train"]),
+        cost=_cost(root, results.params, metrics["machine"]["cpu"]),
         commit=commit,
         dirty=dirty,
         lock_sha256=hashlib.sha256((root / LOCK).read_bytes()).hexdigest(),
@@ -101,16 +111,26 @@ def _dataset(root: Path, train: str) -> Dataset:
     return Dataset(Path(train).name, "", "", "", "")
 
 
-def _discreet(path: Any) -> Any:
-    return Path(path).name if isinstance(path, str) and Path(path).is_absolute() else path
+def _discreet(root: Path, path: Any) -> Any:
+    if not isinstance(path, str):
+        return path
+    base, file = root.resolve(), (root / path).resolve()
+    return file.relative_to(base).as_posix() if file.is_relative_to(base) else Path(path).name
 
 
-def _cost(root: Path, train: Any) -> dict[str, Any] | None:
+def _cost(root: Path, params: dict[str, Any], cpu: str) -> dict[str, Any] | None:
+    stages = yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8"))["stages"]
     for path in sorted((root / REFERENCES).glob("*.json")):
         run: dict[str, Any] = artifacts.read_json(path)
-        if "wall_seconds" in run and run["params"]["fetch"]["train"] == train:
+        all_stages = stages.keys() <= run.get("wall_seconds", {}).keys()
+        if all_stages and run["cpu"] == cpu and _recipe(flatten(run["params"])) == _recipe(params):
             return run
     return None
+
+
+def _recipe(params: dict[str, Any]) -> dict[str, Any]:
+    """All knobs but the student's seed, of which a reference run has several."""
+    return {key: value for key, value in params.items() if key != "train.seed"}
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
 
 from pipeline import artifacts
+from pipeline.errors import UserError
 from pipeline.manifest import FileRecord, record
 from pipeline.publishing.facts import Facts
 
 CARD, PROVENANCE = "README.md", "provenance.json"
 
 
-def lay_out(target: Path, checkpoint: Path, onnx: Path | None, pictures: list[Path], card: ModelCard, facts: Facts) -> None:
+def check_replaceable(target: Path) -> None:
+    """Refuses to replace what was not laid out here.
+
+    Raises:
+        UserError: there is a file of that name, or a folder that holds files and no ``provenance.json``.
+    """
+    ours = target.is_dir() and ((target / PROVENANCE).is_file() or not any(target.iterdir()))
+    if target.exists() and not ours:
+        raise UserError(f"{target}: is there and holds no {PROVENANCE}: it would be replaced as a whole: name another folder with --output")
+
+
+def lay_out(target: Path, checkpoint: Path, onnx: Path | None, pictures: Sequence[Path], card: ModelCard, facts: Facts) -> None:
     """Fills ``target``, whole or not at all; what was there is replaced."""
     with artifacts.whole_folder(target) as folder:
         _copy(checkpoint, folder)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from pipeline.publishing.facts import MODEL, ONNX, Facts
+from pipeline.publishing.facts import MODEL, ONNX, OWN_NAME, OWN_OUT_OF_SCOPE, Facts
 from pipeline.reporting.markdown import code, table
 
 METRICS = {  # of metrics/evaluate.json: the hub's identifier, a name, and what the metric was computed with
@@ -17,7 +17,6 @@ METRICS = {  # of metrics/evaluate.json: the hub's identifier, a name, and what 
 }
 WEAKEST = 5  # intents and confusions that a card names
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "dvc")
-PICTURES = ("reliability.png", "risk_coverage.png")  # of plots/evaluate, beside the card under plots/
 
 
 class Tables(NamedTuple):
@@ -59,7 +58,7 @@ def metadata(facts: Facts, name: str) -> ModelCardData:
         license=facts.encoder.licence.lower() if dataset.licence and facts.encoder else None,  # of weights made of unknown data: none
         library_name="transformers",
         pipeline_tag="text-classification",
-        tags=["intent-classification", "distillation", "tinybert"],
+        tags=["intent-classification", *(["distillation"] if facts.distilled else []), "tinybert"],
         base_model=[encoder.repository for encoder in (facts.start, facts.encoder) if encoder],
         datasets=[dataset.repository] if dataset.repository else None,
         metrics=[metric for metric, _, _, _ in told],
@@ -83,15 +82,16 @@ def metadata(facts: Facts, name: str) -> ModelCardData:
 def _what(facts: Facts, name: str, place: str) -> str:
     params = facts.params
     start = {
-        "subclone": "cut out of its fine-tuned teacher",
+        "subclone": "cut out of the fine-tuned encoder",
         "pretrained": f"grown from {facts.start.repository if facts.start else 'a pre-trained model'}",
         "scratch": "from random weights",
     }[params["train.student.start"]]
+    taught = "an ensemble of small teachers" if facts.distilled else "the labels alone"
     shape = f"{params['train.student.layers']} layers, {params['train.student.hidden']} wide, "
     return f"""# {name}
 
 A classifier of {facts.student["parameters"] / 1e6:.1f} million parameters that sorts English queries into
-{facts.metrics["data"]["intents"]} intents: {"" if facts.start else shape}{start}, taught by an ensemble of small teachers.
+{facts.metrics["data"]["intents"]} intents: {"" if facts.start else shape}{start}, taught by {taught}.
 
 ```python
 from transformers import pipeline
@@ -123,59 +123,76 @@ def _data(facts: Facts) -> str:
         ["words, median / most", *(f"{data[s]['median_words']:g} / {data[s]['most_words']}" for s in splits)],
         ["near twins in train, same intent / other", *(_twins(data[s]) for s in splits)],
     ]
+    refit = (
+        " The validation queries are in train too; nothing was chosen on them in this run."
+        if facts.metrics["train"]["validation_in_train"]
+        else ""
+    )
     dropped = ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in data["dropped"].items())
     return f"""## Data
 
 {code(dataset.name)}{where}. Licence: {dataset.licence or "not stated here: the data is somebody's own"}.{_sentence(dataset.citation)}
 
 {table(["", *splits], rows, " rrr")}
-Rows dropped before the split: {dropped}."""
+Rows dropped before the split: {dropped}.{refit}"""
 
 
 def _training(facts: Facts) -> str:
     machine, params = facts.metrics["machine"], facts.params
     knobs = {key: value for key, value in params.items() if key.startswith(("train.", "featurize."))}
-    learnt = {
-        "soft": "Their product is the teacher whose probabilities the student learns",
-        "hard": "The student learns the labels, none of the teachers",
-    }[params["train.targets"]]
+    copies = " and their augmented copies" if params["train.copies_per_epoch"] else ""
+    queries = f"{facts.metrics['data']['train']['rows']:,} queries"
     gpu = f" and {machine['gpu']}" if "gpu" in machine else ""
     encoder = f"{facts.encoder.repository} at `{facts.encoder.revision}`" if facts.encoder else str(params["fetch.encoder"])
+    taught = (
+        f"The teachers are the other rows of the results; their encoder is {encoder}.\n"
+        f"Their product is the teacher whose probabilities the student learns, for {queries}{copies}."
+        if facts.distilled
+        else f"The student learns the labels of {queries}. The other rows of the results are for comparison; their encoder is\n{encoder}."
+    )
     return f"""## Training
 
-The teachers are the other rows of the results; their encoder is {encoder}.
-{learnt}, for {facts.metrics["data"]["train"]["rows"]:,} queries and their augmented copies, in {facts.metrics["train"]["steps"]:,} steps in
-{machine["precision"]} on {machine["threads"]} threads of {machine["cpu"]}{gpu}. All knobs are in
-`provenance.json`; these are the student's:
+{taught}
+It took {facts.metrics["train"]["steps"]:,} steps in {machine["precision"]} on {machine["threads"]} threads of {machine["cpu"]}{gpu}.
+All knobs are in `provenance.json`; these are the student's:
 
 {table(["knob", "value"], [[code(key), code(value)] for key, value in knobs.items()])}"""
 
 
 def _results(facts: Facts, tables: Tables) -> str:
+    told = tables.results if facts.distilled else tables.results.replace(", distilled**", ", labels alone**").replace(" (teacher)", "")
     return f"""## Results
 
 On the {facts.metrics["data"]["test"]["rows"]:,} queries of the test split, each model scored once; in brackets the 95 % interval
 of {facts.params["evaluate.bootstrap_samples"]} bootstrap resamples of the queries. One seed: what another one would change is in
 none of these intervals.
 
-{tables.results}
+{told}
 The student's true intent is among its three best in {_percent(facts.student, "top3_accuracy")} of the queries."""
 
 
 def _calibration(facts: Facts) -> str:
+    chosen = "fitted on validation" if facts.params["train.calibration_temperature"] is None else "given"
     return f"""## Calibration
 
-Temperature {facts.metrics["train"]["temperature"]:g}; expected calibration error on test {_percent(facts.student, "ece")} over
+Temperature {facts.metrics["train"]["temperature"]:g}, {chosen}; expected calibration error on test {_percent(facts.student, "ece")} over
 {facts.params["evaluate.calibration_bins"]} bins of equal width. Other queries than the test split's need not be as well calibrated.
 
 ![Reliability](plots/reliability.png)"""
 
 
 def _out_of_scope(facts: Facts, tables: Tables) -> str:
+    file = facts.params["evaluate.out_of_scope"]
+    chosen = "chosen on validation for a target" if facts.params["evaluate.threshold"] is None else "given"
+    foreign = (
+        f" They were written to belong to no intent of {OWN_NAME}, which has BANKING77's; where others are taught, some may belong to one."
+        if file == OWN_OUT_OF_SCOPE and facts.dataset.name != OWN_NAME
+        else ""
+    )
     return f"""## What it does with queries of no intent
 
-It gives them an intent all the same; only the threshold of confidence can stop them. It was chosen on validation for a target, and
-measured on test and on texts of no intent ({code(facts.params["evaluate.out_of_scope"])}):
+It gives them an intent all the same; only the threshold of confidence can stop them. It was {chosen}, and
+measured on test and on texts of no intent ({code(file)}).{foreign}
 
 {tables.abstention}
 ![What each threshold would do](plots/risk_coverage.png)"""
@@ -196,14 +213,15 @@ def _limits(facts: Facts) -> str:
 def _cost(facts: Facts) -> str:
     run = facts.cost
     if run is None:
-        return "## Cost and carbon\n\nNot measured on this dataset."
+        return "## Cost and carbon\n\nNot measured for this recipe on this CPU."
     hours = sum(run["wall_seconds"].values()) / 3600
     gpu = " and a GPU" if "cuda" in (run["params"][stage].get("device") for stage in ("teach", "train")) else ", no GPU"
     return f"""## Cost and carbon
 
-`{run["command"]}`, all stages: {60 * hours:.0f} minutes and {run["peak_rss_mib"] / 1024:.1f} GiB on {run["threads"]} threads of
-{run["cpu"]}{gpu}; so at most {run["threads"] * hours:.1f} hours of one core. Energy was not metered: multiply by the watts of a core
-and the carbon of your grid."""
+Of another run with the same recipe, `{run["command"]}`, for the teachers and one student, all stages: {60 * hours:.0f} minutes and
+{run["peak_rss_mib"] / 1024:.1f} GiB on {run["threads"]} threads of {run["cpu"]}{gpu};
+so at most {run["threads"] * hours:.1f} hours of one core. Energy was not metered: multiply by the watts of a core and the carbon of
+your grid."""
 
 
 def _provenance(facts: Facts) -> str:

@@ -31,8 +31,8 @@ def push(repository: str, folder: Path, message: str, public: bool, replace: boo
     protocol (Xet) may split a folder over several commits, and is switched off.
 
     Raises:
-        UserError: the hub or the rights are not to be had, the repository holds what `publish` did not put there (and ``replace`` is not
-            set), or it changed meanwhile.
+        UserError: the hub or the rights are not to be had, the repository is public and was not to be or the other way round, it holds what
+            `publish` did not put there (and ``replace`` is not set), or it changed meanwhile.
     """
     constants.HF_HUB_DISABLE_XET = True
     api = HfApi()
@@ -41,6 +41,9 @@ def push(repository: str, folder: Path, message: str, public: bool, replace: boo
         _log_in(api)
         api.create_repo(repository, private=not public, exist_ok=True)
         info = api.model_info(repository)
+        if info.private == public:
+            told = "is private, and --public was given" if public else "is public, and --public was not"
+            raise UserError(f"{repository}: {told}: name another repository, or change this one's settings on the hub")
         there = {sibling.rfilename for sibling in info.siblings or []} - KEPT
         if there and PROVENANCE not in there and not replace:
             raise UserError(
@@ -80,7 +83,8 @@ def _log_in(api: HfApi) -> None:
 def _explain(repository: str, error: HfHubHTTPError) -> str:
     code = error.response.status_code
     if code == 403:
-        return f"{repository}: this token may not write there: use one of {repository.partition('/')[0]}'s with the right to write"
+        said, owner = error.server_message or hub.first_line(error), repository.partition("/")[0]
+        return f"{repository}: the hub does not allow it: {said}: if it is the token, use one of {owner}'s with the right to write"
     if code == 412:
         return f"{repository}: somebody else changed it meanwhile: look at what, then run again"
     told = error.server_message if isinstance(error, BadRequestError) and error.server_message else hub.first_line(error)

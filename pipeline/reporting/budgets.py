@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import tomllib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from scipy.stats import norm, t
 
 from pipeline.errors import UserError
 from pipeline.paired import Difference
 from pipeline.reporting.lockfile import in_short, outputs
-from pipeline.reporting.results import METRICS, STUDENT, Results
+from pipeline.reporting.results import METRICS, PREDICTIONS, STUDENT, Results, contradictions
+from pipeline.revisions import Revision
 
 BUDGETS = "pyproject.toml"
 SECTION = "tool.budgets"
 REFERENCES = "metrics/reference"
 CHECKPOINT = "models/tinybert"
+LEAST_SEEDS = 3  # the quantile for two is 12.7: such a floor would hide everything
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
 
@@ -42,11 +45,12 @@ class Budgets(BaseModel):
 
 
 class Spread(NamedTuple):
-    """Standard deviation of each metric from seed to seed, over how many seeds (1: declared, not measured), and where it comes from."""
+    """Standard deviation of each metric from seed to seed, and where it comes from."""
 
     std: dict[str, float]
-    seeds: int
+    seeds: int  # 1: declared, not measured
     source: str
+    varied: tuple[str, ...] = ()  # the params that were set to each seed
 
     def floor(self, metric: str, significance: float) -> float:
         """The difference that two runs of one recipe under two seeds stay below, but for a share of ``significance``.
@@ -58,7 +62,7 @@ class Spread(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One budget: what it allows, what was found, whether that breaks it (None: cannot be judged), and the line that says so."""
+    """One budget: what it allows, what was found, whether that breaks it (None: cannot be judged), and the line of what does not hold."""
 
     name: str
     allowed: str
@@ -87,18 +91,35 @@ def read_budgets(root: Path) -> Budgets:
         raise UserError(f"{BUDGETS}: {error}") from None
 
 
-def seed_spread(root: Path, dataset: Any, budgets: Budgets) -> Spread:
-    """The spread that a reference run on the same dataset measured over several seeds; else the declared one."""
-    for path in sorted((root / REFERENCES).glob("*.json")):
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
-            seeds = run.get("seeds", [])
-            if len(seeds) > 1 and run["params"]["fetch"]["train"] == dataset:
-                std = {metric: float(run["models"][STUDENT][metric]["std"]) for metric in TITLES}
-                return Spread(std, len(seeds), f"{REFERENCES}/{path.name}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: not the result of a reference run: {error!r}: restore it") from None
+def declared_spread(budgets: Budgets) -> Spread:
+    """The spread that stands in where none is measured."""
     return Spread(dict.fromkeys(TITLES, budgets.seed_std), 1, budgets.seed_std_source)
+
+
+def measured_spread(revision: Revision, dataset: Any) -> Spread | None:
+    """The spread over seeds, reckoned from the figures of each, of a revision's first reference run on a dataset with enough of them.
+
+    Raises:
+        UserError: a file of the working tree has seeds, and not what else a reference run writes. (Of a commit it is passed over: a change
+            may be there to mend it.)
+    """
+    for path in revision.files(REFERENCES):
+        try:
+            run = json.loads(revision.read(path) or b"") if path.endswith(".json") else {}
+            if len(run.get("seeds", [])) < LEAST_SEEDS or run["params"]["fetch"]["train"] != dataset:
+                continue
+            each = {metric: _figures(run["models"][STUDENT][metric]["each"]) for metric in TITLES}
+            std = {metric: statistics.stdev(values) for metric, values in each.items()}
+            return Spread(std, min(map(len, each.values())), path, tuple(run.get("varied", ["train.seed"])))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if revision.commit is None:
+                told = f"{type(error).__name__}: {error}"
+                raise UserError(f"{path}: not the result of a reference run: {told}: restore it") from None
+    return None
+
+
+def _figures(values: Any) -> list[float]:
+    return TypeAdapter(Annotated[list[FiniteFloat], Field(min_length=LEAST_SEEDS)]).validate_python(values)
 
 
 def verdict(difference: Difference, floor: float, significance: float) -> str:
@@ -114,26 +135,28 @@ def check(
     """Every budget, in the order they are told."""
     checks = [_fall(metric, budgets, differences.get(metric), spread, why_not) for metric in TITLES]
     student = after.metrics.get(STUDENT, {})
-    missing = f"{METRICS}: {STUDENT}.%s: {after.problems.get(METRICS, 'no such key')}: run `make repro`"
-    checks.append(_at_most("ece", budgets.ece, student.get("ece"), missing % "ece", ".4f"))
-    checks.append(_at_most("parameters", budgets.parameters, student.get("parameters"), missing % "parameters", ",.0f"))
+    for name, form in (("ece", ".4f"), ("parameters", ",.0f")):
+        missing = f"{METRICS}: {STUDENT}.{name}: {after.problems.get(METRICS, 'no such key')}: run `make repro`"
+        checks.append(_at_most(name, getattr(budgets, name), student.get(name), missing, form))
     checkpoint = outputs(after.lock).get(CHECKPOINT)
     missing = f"dvc.lock: {CHECKPOINT}: its size is not recorded: run `make repro`"
     checks.append(_at_most("checkpoint_bytes", budgets.checkpoint_bytes, checkpoint.size if checkpoint else None, missing, ",.0f"))
-    found = "matches" if not mismatches else f"{len(mismatches)} mismatch(es)"
     line = f"dvc.lock: {in_short(mismatches)}: it does not match the tree: run `make repro` and commit dvc.lock" if mismatches else ""
-    checks.append(Check("dvc.lock", "matches the tree", found, bool(mismatches), line))
+    checks.append(_matches("dvc.lock", "matches the tree", mismatches, line))
+    told = contradictions(after)
+    line = f"{METRICS}: {in_short(told)}: run `dvc repro --force evaluate` and commit what it writes" if told else ""
+    checks.append(_matches(METRICS, f"matches {PREDICTIONS}", told, line))
     return checks
 
 
 def _fall(metric: str, budgets: Budgets, difference: Difference | None, spread: Spread, why_not: str) -> Check:
     tolerated = float(getattr(budgets, f"{metric}_drop"))
-    name, allowed = f"{metric}_drop", f"at most {100 * tolerated:.2f} points, and not significant"
+    name, allowed = f"{metric}_drop", f"at most {100 * tolerated:.2f} points, and not worse"
     if difference is None:
-        return Check(name, allowed, why_not, None)
+        return Check(name, allowed, "not paired", None, f"{name}: not judged: {why_not}")
     worse = verdict(difference, spread.floor(metric, budgets.significance), budgets.significance) == "worse"
-    found = f"{-100 * difference.change:.2f} points{', significant' if worse else ''}" if difference.change < 0 else "no fall"
-    if not worse and -difference.change <= tolerated:
+    found = f"{-100 * difference.change:.2f} points{', worse' if worse else ''}" if difference.change < 0 else "no fall"
+    if not worse and round(-difference.change, 9) <= tolerated:  # 0.80 - 0.77 is a little more than 0.03
         return Check(name, allowed, found, False)
     why = "significantly and beyond the noise floor" if worse else "by more than is tolerated"
     line = (
@@ -141,6 +164,10 @@ def _fall(metric: str, budgets: Budgets, difference: Difference | None, spread: 
         f"({BUDGETS}: {SECTION}.{name} = {tolerated}, significance = {budgets.significance}): mend the change"
     )
     return Check(name, allowed, found, True, line)
+
+
+def _matches(name: str, allowed: str, mismatches: list[str], line: str) -> Check:
+    return Check(name, allowed, f"{len(mismatches)} mismatch(es)" if mismatches else "matches", bool(mismatches), line)
 
 
 def _at_most(name: str, most: float, found: float | None, missing: str, form: str) -> Check:

@@ -22,7 +22,8 @@ class Findings(NamedTuple):
     match: Match | None
     why_not: str  # Markdown: why figures cannot be paired, where match is None
     differences: dict[str, Difference]
-    spread: Spread
+    measured: tuple[Spread | None, Spread | None]  # from seed to seed, by the base and by the working tree
+    spread: Spread  # by which is judged
     budgets: Budgets
     checks: list[Check]
     mismatches: list[str]  # of dvc.lock

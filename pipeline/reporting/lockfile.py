@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ def stale(root: Path) -> list[str]:
     """Where ``dvc.lock`` does not match the tree: as ``dvc status`` sees it, less what a clone without the cache lacks.
 
     Outputs that git does not track may be absent; of those the lock must at least have an entry wherever ``dvc.yaml`` names them, and agree
-    with itself: what one stage read is what another wrote.
+    with itself: what one stage read is what another wrote, or what a ``.dvc`` file holds.
 
     Returns:
         One line a mismatch, for example ``train: params.yaml: train.learning_rate: 0.001 in the lock, 0.002 in the tree``.
@@ -109,20 +110,26 @@ def stale(root: Path) -> list[str]:
         with Repo(str(root)) as repo:
             status = repo.status()
             cached = {out.def_path: str(out) for out in repo.index.outs if out.use_cache}
+            stages = [node for node in repo.index.stages if hasattr(node, "name")]
+            added = [node for node in repo.index.stages if not hasattr(node, "name")]  # what `dvc add` made: its .dvc file is its own lock
+            held = {
+                os.path.relpath(out.fs_path, repo.root_dir): (out.hash_info.value, f"{os.path.relpath(node.path, repo.root_dir)} holds")
+                for node in added
+                for out in node.outs
+            }
             found = [
                 f"{node.name}: {line}"
-                for node in repo.index.stages
-                if hasattr(node, "name")  # what `dvc add` made has none: its .dvc file is its own lock
+                for node in stages
                 for line in _mismatches(node, lock.get(node.name), status.get(node.addressing, []), cached)
             ]
     except (ValueError, DvcException) as error:
         return [" ".join(str(error).split())]
-    written = outputs(lock)
+    held |= {path: (out.md5, "the stage that writes it wrote") for path, out in outputs(lock).items()}
     return found + [
-        f"{stage}: {dep.path}: not what the stage that writes it wrote"
+        f"{stage}: {dep.path}: not what {held[dep.path][1]}"
         for stage, entry in lock.items()
         for dep in entry.deps
-        if dep.path in written and dep.md5 != written[dep.path].md5
+        if dep.path in held and dep.md5 != held[dep.path][0]
     ]
 
 
@@ -136,6 +143,8 @@ def _mismatches(node: Any, entry: LockedStage | None, changes: list[Any], cached
     if entry is None:
         yield "has no entry"
         return
+    if node.frozen:
+        yield "is frozen: its inputs are not compared"
     params = {str(dep): dep for dep in node.deps if isinstance(dep, ParamsDependency)}
     for change in changes:
         for kind, states in {change: {"": ""}}.items() if isinstance(change, str) else change.items():

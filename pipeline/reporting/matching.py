@@ -27,8 +27,8 @@ class Match(NamedTuple):
 def match(before: Results, after: Results) -> Match:
     """Joins two runs' predictions on the id of the query.
 
-    An id is a line of a file. It names the same row in both where the dataset is the same, by its hash in ``dvc.lock``. Where it is not,
-    the texts must say which rows are the same; they are known for the repository's own sample only.
+    An id is a line of a file. It names the same row in both where the dataset is the same, by its hash in ``dvc.lock``. Where it is not, or
+    a lock has none, the texts must say which rows are the same; they are known for the repository's own sample only.
 
     Raises:
         Unpaired: no predictions on one side, other labels, ids that mean other rows, or too few queries in common.
@@ -38,7 +38,7 @@ def match(before: Results, after: Results) -> Match:
             reason = results.problems.get(PREDICTIONS, "no rows")
             raise Unpaired(f"{name} has no predictions that can be read (`{PREDICTIONS}`: {code(reason)})")
     _same_labels(before.predictions, after.predictions)
-    by_text = before.dataset != after.dataset
+    by_text = before.dataset is None or before.dataset != after.dataset
     if by_text and not (before.texts and after.texts):
         raise Unpaired(
             "the datasets are not known to be the same, so that an id may name another query, and texts are not in the repository"

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
+from pipeline.metrics import DECIMALS, accuracy, macro_f1
+from pipeline.paired import pair
 from pipeline.reporting.lockfile import LOCK, Lock, flatten, parse_lock
 from pipeline.revisions import Revision
 
@@ -23,13 +25,17 @@ RELIABILITY = "plots/evaluate/reliability.csv"
 CURVES = {"training loss": "plots/train/loss.tsv", "validation accuracy": "plots/train/validation_accuracy.tsv"}
 DATASET = "data/raw/dataset"  # the output whose hash says that two ids mean the same row
 STUDENT = "tinybert"
+NO_MODEL = ("id", "label", "confidence")  # columns of the predictions that are no model's answers
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Parsed = TypeVar("Parsed")
 
 
 class Prediction(BaseModel):
-    """A test query: where it stands in its file, its intent, and what the student said."""
+    """A test query: where it stands in its file, its intent, and what the student said; the other columns are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str] = Field(init=False)
 
     id: str
     label: str
@@ -100,6 +106,26 @@ def read_results(revision: Revision) -> Results:
         texts=read(SAMPLE, parse_texts, {}) if own else {},
         problems=problems,
     )
+
+
+def contradictions(results: Results) -> list[str]:
+    """Where the metrics are not what the predictions give: accuracy and macro-F1 of every model, counted anew.
+
+    Returns:
+        One line each, for example ``tinybert: accuracy is 0.9, by metrics/predictions.csv 0.840909``.
+    """
+    if unread := [f"{path}: {results.problems[path]}" for path in (METRICS, PREDICTIONS) if path in results.problems]:
+        return unread
+    rows = [row.model_dump() for row in results.predictions]
+    columns = {STUDENT if name == "predicted" else name: [row[name] for row in rows] for name in (rows or [{}])[0] if name not in NO_MODEL}
+    lines = [f"{model}: not in both {METRICS} and {PREDICTIONS}" for model in sorted(columns.keys() ^ results.metrics.keys())]
+    for model in [model for model in results.metrics if model in columns]:
+        pairs = pair([], [row["label"] for row in rows], columns[model], columns[model])
+        counted = accuracy(pairs.labels_N, pairs.after_N), macro_f1(pairs.labels_N, pairs.after_N, len(pairs.intents))
+        for metric, value in zip(("accuracy", "macro_f1"), counted, strict=True):
+            if results.metrics[model].get(metric) != round(value, DECIMALS):
+                lines.append(f"{model}: {metric} is {results.metrics[model].get(metric)}, by {PREDICTIONS} {value:.{DECIMALS}f}")
+    return lines
 
 
 def parse_predictions(content: bytes) -> list[Prediction]:

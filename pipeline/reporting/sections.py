@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.github import MARKER
-from pipeline.reporting.budgets import BUDGETS, CHECKPOINT, TITLES, Spread
+from pipeline.reporting.budgets import BUDGETS, CHECKPOINT, LEAST_SEEDS, REFERENCES, TITLES, Spread
 from pipeline.reporting.findings import Findings, before_and_after, number, points
 from pipeline.reporting.lockfile import differing, outputs, stage_changes
 from pipeline.reporting.markdown import capped, code, details, table
 from pipeline.reporting.matching import Match
-from pipeline.reporting.results import STUDENT
+from pipeline.reporting.results import METRICS, PREDICTIONS, STUDENT, contradictions
 
 SIGNS = {"better": "▲ better", "worse": "▼ worse", "within noise": "≈ within noise"}
+LEADS = {"better": "▲ Better", "worse": "▼ Worse", "within noise": "≈ Within noise", "": "▲▼ Better and worse"}
 MODEL_METRICS = {"accuracy": "accuracy, %", "macro_f1": "macro-F1, %", "top3_accuracy": "top-3, %", "nll": "NLL", "ece": "ECE, %"}
 MOST_ROWS, MOST_NAMES = 40, 8
 TRACKED = ("metrics/", "plots/")  # outputs in git, whose size is nobody's concern
@@ -25,7 +26,8 @@ def headline(findings: Findings) -> str:
     end = f"; {broken} budget{'s' * (broken > 1)} broken" if broken else ""
     text = f"{MARKER}\n## {_overall(findings)}{end}\n\n{findings.title}\n\n"
     if findings.match is None:
-        return text + f"The figures cannot be paired: {findings.why_not}. So no verdict on accuracy and macro-F1.\n"
+        why = f"The figures cannot be paired: {findings.why_not}."
+        return f"{text}{why} So there is no verdict on accuracy and macro-F1, and **the gate does not judge them**.\n"
     level, verdicts = findings.budgets.significance, findings.verdicts()
     rows = [
         [
@@ -49,17 +51,14 @@ def _overall(findings: Findings) -> str:
         return "No verdict: the figures cannot be paired"
     pairs, verdicts = findings.match.pairs, findings.verdicts()
     if (pairs.before_N == pairs.after_N).all():
-        return "No change: every test query gets the same prediction"
-    moved = {metric: word for metric, word in verdicts.items() if word != "within noise"}
+        paired = "paired" if findings.match.only_before or findings.match.only_after else "test"
+        return f"No change: every {paired} query gets the same prediction"
+    changes = {metric: f"{TITLES[metric]} {points(row.change)}" for metric, row in findings.differences.items()}
+    moved = {metric: word for metric, word in verdicts.items() if word != "within noise"} or verdicts
     words = set(moved.values())
-    lead = (
-        "≈ Within noise"
-        if not words
-        else "▲▼ Better and worse"
-        if len(words) == 2
-        else {"better": "▲ Better", "worse": "▼ Worse"}[words.pop()]
-    )
-    return f"{lead}: " + ", ".join(f"{TITLES[metric]} {points(row.change)}" for metric, row in findings.differences.items()) + " points"
+    lead = LEADS["" if len(words) == 2 else words.pop()]
+    rest = ", ".join(text for metric, text in changes.items() if metric not in moved)
+    return f"{lead}: {', '.join(changes[metric] for metric in moved)} points" + (f" ({rest}, within noise)" if rest else "")
 
 
 def _basis(findings: Findings, match: Match) -> str:
@@ -83,26 +82,55 @@ def _basis(findings: Findings, match: Match) -> str:
 
 def _spread(spread: Spread) -> str:
     figures = " and ".join(dict.fromkeys(f"{100 * spread.std[metric]:.2f}" for metric in TITLES))
-    origin = f"declared in `{BUDGETS}`, not measured" if spread.seeds < 2 else f"measured over {spread.seeds} seeds"
-    return f"It stands on a seed-to-seed standard deviation of {figures} points, {origin}: {code(spread.source)}."
+    origin = (
+        f"declared in `{BUDGETS}`, since `{REFERENCES}` has no run of this dataset over {LEAST_SEEDS} seeds or more: {code(spread.source)}"
+        if spread.seeds < LEAST_SEEDS
+        else _measured(spread)
+    )
+    return f"It stands on a seed-to-seed standard deviation of {figures} points, {origin}."
+
+
+def _measured(spread: Spread) -> str:
+    return f"measured over {spread.seeds} seeds ({', '.join(map(code, spread.varied))}): {code(spread.source)}"
 
 
 def budgets(findings: Findings) -> str:
     """Every budget, and where the lock does not match the tree."""
     states = {True: "**broken**", False: "holds", None: "not judged"}
-    rows = [
-        [f"`{row.name}`", row.allowed, "not paired" if row.broken is None else row.found, states[row.broken]] for row in findings.checks
-    ]
+    rows = [[f"`{row.name}`", row.allowed, row.found, states[row.broken]] for row in findings.checks]
     body = table(["budget", "allowed", "found", ""], rows)
-    if findings.mismatches:
-        shown, more = capped([[code(line)] for line in findings.mismatches], 10)
-        body += "\n`dvc.lock` does not match the tree; `make repro` mends it:\n\n" + "".join(f"- {line[0]}\n" for line in shown) + more
+    body += _bullets("`dvc.lock` does not match the tree; `make repro` mends it:", findings.mismatches)
+    wrong = f"`{METRICS}` does not match `{PREDICTIONS}`; `dvc repro --force evaluate` mends it:"
+    body += _bullets(wrong, contradictions(findings.after))
     moved = ""
     if findings.before.budgets and differing(findings.before.budgets, findings.after.budgets):
         moved = f"**The change moves the budgets** by which it is judged:\n\n{_diff(findings.before.budgets, findings.after.budgets)}\n"
+    moved += _moved_floor(*findings.measured)
     if any(row.broken for row in findings.checks):
         return f"### Budgets\n\n{moved}{body}"
-    return f"### Budgets\n\n{moved}None is broken.\n\n{details('all budgets', body)}"
+    unjudged = ", ".join(f"`{row.name}`" for row in findings.checks if row.broken is None)
+    summary = f"None is broken{f'; not judged: {unjudged}' if unjudged else ''}."
+    return f"### Budgets\n\n{moved}{summary}\n\n{details('all budgets', body)}"
+
+
+def _bullets(title: str, lines: list[str]) -> str:
+    shown, more = capped([[code(line)] for line in lines], 10)
+    return f"\n{title}\n\n" + "".join(f"- {line[0]}\n" for line in shown) + more if lines else ""
+
+
+def _moved_floor(before: Spread | None, after: Spread | None) -> str:
+    if before == after:
+        return ""
+    told = [
+        f"{100 * spread.std['accuracy']:.2f} and {100 * spread.std['macro_f1']:.2f} points, {_measured(spread)}"
+        if spread
+        else "none measured"
+        for spread in (before, after)
+    ]
+    return (
+        f"**The change moves the noise floor** (standard deviation from seed to seed). Before: {told[0]}. After: {told[1]}. "
+        f"It is judged by that of {'the base' if before else 'the change itself'}.\n\n"
+    )
 
 
 def models(findings: Findings) -> str:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from pipeline import artifacts
 from pipeline.errors import UserError
 from pipeline.manifest import REMEDY, Manifest, read_manifest
-from pipeline.onnx_session import by_length, labels_of, multiplies_bytes, open_session, run_session
+from pipeline.onnx_session import labels_of, multiplies_bytes, open_session, order_by_length, run_session
 from pipeline.text import clean_text
 
 
@@ -77,7 +77,7 @@ class Classifier:
             return []
         encodings = [self._tokenizer.encode(clean_text(_well_formed(text))) for text in texts]
         ids = [encoding.ids for encoding in encodings]
-        p_NC = _softmax(run_session(self._session, ids, by_length(ids)) / self.manifest.temperature)
+        p_NC = _softmax(run_session(self._session, ids, order_by_length(ids)) / self.manifest.temperature)
         return [self._answer(p_C, top_k, bool(encoding.overflowing)) for p_C, encoding in zip(p_NC, encodings, strict=True)]
 
     def _answer(self, p_C: np.ndarray, top_k: int, truncated: bool) -> Answer:

@@ -32,9 +32,10 @@ class Turnstile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8")
+        self._path = path
 
     def __enter__(self) -> Turnstile:
+        self._file = self._path.open("w", encoding="utf-8")
         fcntl.flock(self._file, fcntl.LOCK_EX)
         return self
 
@@ -43,7 +44,7 @@ class Turnstile:
 
     def open(self) -> None:
         """Lets the next one in."""
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._file.close()
 
 
 def run_experiment(

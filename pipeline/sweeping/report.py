@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.charts import BLUE, GREY, ORANGE, write_table
 from pipeline.sweeping.space import Knob, Sweep, override
+from pipeline.sweeping.study import NOW
 
 TABLE, HISTORY, PARALLEL, IMPORTANCE = "trials.csv", "history.png", "parallel.png", "importance.png"
 COLORS = colormaps["viridis_r"]
@@ -38,8 +39,8 @@ def tell(study: optuna.Study, folder: Path) -> str:
         return f"no trial ran to its end so far{note}"
     best = study.best_trial
     options = " ".join(f"-S {override(knob, value)}" for knob, value in best.params.items())
-    first = study.trials[0]
-    before = f" (what there was: {first.value:.4f})" if first.number != best.number and first.state == TrialState.COMPLETE else ""
+    others = (trial for trial in finished(study) if trial.number != best.number)
+    before = next((f" (what there was: {trial.value:.4f})" for trial in others if NOW in trial.user_attrs), "")
     return (
         f"best of {len(study.trials)} trials: {best.value:.4f} on validation{before}: {options}\n"
         f"to take it over: dvc exp apply {best.user_attrs['experiment']}; table and pictures: {folder}{note}"

@@ -42,7 +42,7 @@ class Knob(Params):
         if self.choices:
             return value in self.choices
         assert self.low is not None and self.high is not None
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        return isinstance(value, int | float) and self.low <= value <= self.high and (not self._whole() or float(value).is_integer())
 
     def draw(self, trial: optuna.Trial, name: str) -> Value:
         """A value for a trial."""
@@ -50,9 +50,12 @@ class Knob(Params):
             chosen: Value = trial.suggest_categorical(name, self.choices)
             return chosen
         assert self.low is not None and self.high is not None
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        if self._whole():
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def _whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
 
 class Sweep(Params):
@@ -74,7 +77,7 @@ class Sweep(Params):
         return self
 
     def pruner(self) -> optuna.pruners.BasePruner:
-        """Gives up what is below the median of the other trials at the same epoch (Golovin et al. 2017, Google Vizier, section 3.2.2)."""
+        """Gives up what at its best was below the median of completed trials at this epoch (Golovin et al. 2017, Google Vizier, 3.2.2)."""
         if not self.prune:
             return optuna.pruners.NopPruner()
         return optuna.pruners.MedianPruner(n_startup_trials=self.full_trials, n_warmup_steps=self.full_epochs)

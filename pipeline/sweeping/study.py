@@ -20,6 +20,7 @@ from pipeline.sweeping.space import Sweep, look_up
 
 MADE_FROM = "made_from"  # attributes of the study
 NAME = "name"
+NOW = "now"  # attribute of the trial of what the params said when the study was begun
 RETRIES = 3  # of a trial whose worker dies: the third time it may be the trial
 
 
@@ -45,7 +46,7 @@ def open_study(url: str, name: str, heartbeat_s: int, space: Sweep, params: dict
     if outside := [knob for knob, value in now.items() if not space.knobs[knob].contains(value)]:
         print(f"note: {outside[0]} is {now[outside[0]]} now, which the sweep leaves out: what there is now will not be among the trials")
     else:
-        study.enqueue_trial(now)
+        study.enqueue_trial(now, user_attrs={NOW: True})
     return study
 
 

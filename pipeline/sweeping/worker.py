@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import fail_stale_trials
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import TrialState
 
 from pipeline.errors import UserError
 from pipeline.progress import Epoch
 from pipeline.sweeping.experiment import METRICS, ExperimentError, Turnstile, read_yaml, run_experiment
 from pipeline.sweeping.space import Sweep, look_up, override
-from pipeline.sweeping.study import NAME
+from pipeline.sweeping.study import NAME, RETRIES
 
 FAILURES = 3  # of one worker in a row: then it is not the draw
+STOPPED = "stopped: the same command goes on where it stopped"
 PREPARED = "prepared"  # attribute of a study: hashes of the rows that its trials learn from and are judged by
 
 
@@ -31,6 +34,7 @@ class Worker:
     seed: int
     logs: Path
     turnstile: Turnstile
+    silence_s: float  # after which a worker is taken for dead
     trial: optuna.Trial | None = None  # that runs
     begun: int = 0
     problems: list[str] = field(default_factory=list)
@@ -40,19 +44,26 @@ class Worker:
 
         Raises:
             UserError: trials fail one after the other, or the worker was told to stop.
+            StorageInternalError: the database of the study does not answer.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         while True:
             fail_stale_trials(self.study)
+            queue_unbegun(self.study, self.silence_s)
             if count(self.study) >= trials:
                 return
             try:
                 self.study.optimize(self._run, n_trials=1, catch=(ExperimentError,))
             except KeyboardInterrupt:
                 if self.trial is not None:
-                    self.study.enqueue_trial(self.trial.params)
-                raise UserError("stopped: the same command goes on where it stopped") from None
-            except (ValueError, AssertionError):  # what Optuna raises when another worker has ended this one's trial
+                    stopped = self.study.trials[self.trial.number]
+                    values = stopped.system_attrs.get("fixed_params", {}) | stopped.params
+                    self.study.enqueue_trial(values, user_attrs=stopped.user_attrs)
+                raise UserError(STOPPED) from None
+            except (ValueError, AssertionError, UnboundLocalError) as error:
+                # what Optuna raises when the database is gone, or another worker has ended this one's trial
+                if isinstance(error.__context__, StorageInternalError):
+                    raise error.__context__ from None
                 if self.trial is None or self.study.trials[self.trial.number].state != TrialState.FAIL:
                     raise
                 print(f"trial {self.trial.number}: was silent too long, taken for dead by another worker and queued again", flush=True)
@@ -65,7 +76,7 @@ class Worker:
         # a seed a trial: workers that begin together draw unlike values, and a study is the same again where one worker runs it
         self.study.sampler = optuna.samplers.TPESampler(seed=zlib.crc32(f"{self.seed} {trial.number}".encode()), constant_liar=True)
         values = {name: knob.draw(trial, name) for name, knob in self.space.knobs.items()}
-        name = f"{self.study.study_name}-{self.study.user_attrs[NAME]}-{trial.number:03}"
+        name = name_experiment(self.study, trial.number)
         trial.set_user_attr("experiment", name)
 
         def on_epoch(epoch: Epoch) -> None:
@@ -89,6 +100,25 @@ class Worker:
         self.problems.clear()
         print(f"trial {trial.number}: validation accuracy {accuracy:.4f}, experiment {name}", flush=True)
         return accuracy
+
+
+def name_experiment(study: optuna.Study, number: int) -> str:
+    """The name of a trial's experiment; an attribute of every trial that was begun."""
+    return f"{study.study_name}-{study.user_attrs[NAME]}-{number:03}"
+
+
+def queue_unbegun(study: optuna.Study, silence_s: float) -> None:
+    """Queues again what a worker took and died before its first heartbeat: Optuna's own look for the dead passes that over."""
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        assert trial.datetime_start is not None
+        begun = trial.user_attrs.get("experiment") == name_experiment(study, trial.number)
+        if begun or time.time() - trial.datetime_start.timestamp() < silence_s:
+            continue
+        try:
+            study.tell(trial.number, state=TrialState.FAIL)
+        except (ValueError, UpdateFinishedTrialError):  # another worker was quicker
+            continue
+        RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)(study, trial)
 
 
 def judge(study: optuna.Study, name: str, values: dict[str, Any]) -> float:

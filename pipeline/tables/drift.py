@@ -30,6 +30,6 @@ def drift(path: Path = DRIFT) -> str:
     ]
     draws = f"{run['rows'][1]['draws']} draws a cell, {run['rows'][0]['draws']} in the first row"
     return table(header, rows) + (
-        f"\n`{run['command']}`: {draws}; {run['train']:,} training and {run['test']:,} test queries; significance "
+        f"\n`{run['command']}`: {draws}; no query is drawn twice; {run['train']:,} training and {run['test']:,} test queries; significance "
         f"{run['significance']:g}, least effect {run['least_effect']:g}.\n"
     )

@@ -42,7 +42,10 @@ def abstention() -> str:
     rows = [
         ["threshold of the confidence", f"{run['threshold']:.3f}"],
         ["test queries accepted, %", interval(test, "accepted")],
-        [f"accuracy among them, % (target {100 * run['target_accuracy']:g})", interval(test, "accepted_accuracy")],
+        [
+            f"accuracy among them, % (target {100 * run['target_accuracy']:g})",
+            interval(test, "accepted_accuracy") if test["accepted"] else "none accepted",
+        ],
         ["probability from which on a label is in the set", f"{run['conformal']['threshold']:.3f}"],
         [f"sets with the true intent, % (target {100 * run['conformal']['coverage']:g})", interval(test, "coverage")],
         ["intents a set, mean", labels],

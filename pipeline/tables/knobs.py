@@ -15,12 +15,12 @@ from pipeline.serving.settings import Settings
 
 
 def params() -> str:
-    """Every knob: type and range, default, meaning, from the typed params and params.yaml."""
+    """Every knob: type and range, value in params.yaml, meaning."""
     text = ""
     for name, values in yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8")).items():
         section = getattr(importlib.import_module(f"pipeline.{name}"), f"{name.capitalize()}Params")
         rows = [[f"`{key}`", kind, f"`{_value(values, key)}`", meaning] for key, kind, meaning in _fields(section)]
-        text += f"\n## {name}\n\n" + table(["knob", "type and range", "default", "meaning"], rows)
+        text += f"\n## {name}\n\n" + table(["knob", "type and range", "in params.yaml", "meaning"], rows)
     return text + "\n"
 
 

@@ -22,7 +22,7 @@ TEACHERS = {
     "finetuned1": "MiniLM-L6, fine-tuned, another seed",
     "finetuned2": "MiniLM-L6, fine-tuned, a third seed",
 }
-CHANGE = "change: mean over the parts and its 95 % interval by Student's law"
+CHANGE = "change: mean over the parts and its 95 % interval by Student's t"
 ACTS = {
     "dropped": "left out",
     "relabelled": "given the label that the teachers suggest",
@@ -83,8 +83,9 @@ def final_table(told: dict[str, Any]) -> str:
     seeds = "; ".join(f"{name}: seeds {', '.join(map(str, row['seeds']))}" for name, row in told["students"].items())
     alone = f"{told['queries_without_twins']:,} of {told['queries']:,}"
     return table(header, rows) + (
-        f"\n`python -m benchmarks.levers --final RECIPE`, mean ± standard deviation over students ({seeds}), official test split, scored "
-        f"once a student; {_machines(told)}. Without twins: on the {alone} test queries whose most similar training query is no near twin "
+        f"\n`python -m benchmarks.levers --data build/banking77 --device cuda --workers 5 --final long_wider`, mean ± standard deviation "
+        f"over students ({seeds}), official test split, scored once a student; {_machines(told)}. Without twins: on the {alone} test "
+        "queries whose most similar training query is no near twin "
         "of the same label (token Jaccard similarity of 0.8 or more). Our sample: its "
         f"{told['queries_of_the_sample']:,} queries, seen by none that has a figure there.\n"
     )
@@ -123,7 +124,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {  # of a secti
     ),
     "suspects": ("python -m benchmarks.levers --data build/banking77 --suspects base_encoder", suspects_table),
     "shots": ("python -m benchmarks.levers --data build/banking77 --shots", shots_table),
-    "final": ("python -m benchmarks.levers --final long", final_table),
+    "final": ("python -m benchmarks.levers --data build/banking77 --final long", final_table),
 }
 
 
