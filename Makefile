@@ -18,16 +18,17 @@ help: ## list the commands
 install: $(INSTALLED) ## make .venv from the lock file (hashes checked)
 
 # torch first and by itself: its CPU and GPU wheels carry different hashes under one version, so the lock leaves it out. The rest is installed
-# by uv, which is faster than pip; where only pip knows the index (pip.conf), by pip.
+# by uv, which is faster than pip; where only pip knows the index (pip.conf), by pip. Before it the locked setuptools: one package has no wheel, and
+# would be built by whatever setuptools is the newest.
 $(INSTALLED): requirements.lock
 	@! grep -q '^<<<<<<<' $< || { echo 'error: $<: in conflict: `git checkout --theirs requirements*.lock`, then `make lock`'; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	pip install --quiet --no-deps --require-hashes --requirement <(sed -n '/^uv==/,/[^\\]$$/p' requirements.lock)
-	uv pip install --quiet --python .venv --compile-bytecode --no-deps --require-hashes --requirement requirements.lock \
-	  || pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	pip install --quiet --no-deps --require-hashes --requirement <(sed -nE '/^(uv|setuptools)==/,/[^\]$$/p' requirements.lock)
+	uv pip install --quiet --python .venv --compile-bytecode --no-deps --no-build-isolation --require-hashes --requirement requirements.lock \
+	  || pip install --quiet --no-deps --no-build-isolation --require-hashes --requirement requirements.lock
 	pip check
 	touch $@
 

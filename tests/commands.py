@@ -96,8 +96,8 @@ ELSEWHERE: dict[str, str] = {
         ],
         _WALK,
     ),
-    "git apply results.patch": "test_workflows.py::test_with_its_results_it_passes",
-    'git commit --all --message "Results"': "test_workflows.py::test_with_its_results_it_passes",
+    "git apply --index results.patch": "test_workflows.py::test_the_results_of_a_run_are_committed_whole",
+    'git commit --message "Results"': "test_workflows.py::test_the_results_of_a_run_are_committed_whole",
     "git push": "test_workflows.py::test_with_its_results_it_passes",
     "torchrun --nproc-per-node 2 -m pipeline.train --features data/features --soft-targets data/soft_targets --teacher models/teacher "
     "--student-encoder data/raw/student_encoder --model models/tinybert --metrics metrics/train.json --machine metrics/machine.json "

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clones import Run, clone_working_tree, sh, timed_run, write_small_csv
+from clones import Run, clone_working_tree, restore, sh, timed_run, write_small_csv
 from small_models import export, write_project
 from transformers import BertConfig, BertModel
 
@@ -40,6 +41,13 @@ def first_run(clone: Path) -> Run:
     sh(clone, "git", "add", "--all")
     sh(clone, "git", "commit", "--quiet", "-m", "first run")
     return run
+
+
+@pytest.fixture
+def restored(clone: Path, first_run: Run) -> Iterator[None]:
+    """For a test that changes the clone: what follows finds the first run, whether the test passed or not."""
+    yield
+    restore(clone)
 
 
 @pytest.fixture

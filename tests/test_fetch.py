@@ -137,11 +137,11 @@ def test_a_student_that_the_hub_does_not_deliver_is_one_line(tmp_path: Path, mir
     assert "it has no mirror: run where the hub can be reached" in output
 
 
-def test_a_hub_that_never_answers_is_given_up_within_ten_seconds(tmp_path: Path) -> None:
+def test_a_hub_that_never_answers_is_given_up_long_before_it_would(tmp_path: Path) -> None:
     with serve(tmp_path, TINYBERT.revision, "silent") as hub:
         started = time.monotonic()
         output = fetch(tmp_path, hub.url, code=1, encoder="TinyBERT_General_4L_312D")
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20  # 5 s of waiting and Python's start; the hub is silent for 30
     assert "the hub did not answer within 5 s" in output
 
 

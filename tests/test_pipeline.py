@@ -76,6 +76,7 @@ def test_a_second_run_does_nothing(clone: Path, first_run: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("restored")
 def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_metrics(clone: Path, first_run: Run) -> None:
     params = yaml.safe_load((clone / "params.yaml").read_text())
     params["train"]["learning_rate"] = 0.001
@@ -88,19 +89,19 @@ def test_a_change_of_train_runs_train_and_what_follows_alone_and_shows_in_the_me
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     assert stages_run(sh(clone, "dvc", "repro")) == []  # the run cache knows this run
     assert {path: (clone / path).read_bytes() for path in made} == made
-    restore(clone)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("restored")
 def test_a_student_can_do_without_its_teachers(clone: Path, first_run: Run) -> None:
     measured = clone / "metrics/train.json"
     with_copies = json.loads(measured.read_text())["steps"]
     assert stages_run(small_run(clone, "student=scratch", "train.targets=hard", stage="train")) == ["train"]
     assert json.loads(measured.read_text())["steps"] < with_copies  # labels are of queries, not of their copies
-    restore(clone)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("restored")
 def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: Run) -> None:
     """By whom it is refused: Hydra, which knows no such key and no such choice; a stage. What a stage refuses is in test_params.py."""
     for override, message in (
@@ -109,10 +110,10 @@ def test_a_bad_override_is_a_line_not_a_traceback(clone: Path, first_run: Run) -
         ("train.learning_rate=-1", "train.learning_rate: -1: input should be greater than 0"),
     ):
         assert message in small_run(clone, override, code=255)
-    restore(clone)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("restored")
 def test_a_queued_sweep_runs_shows_and_applies(clone: Path, first_run: Run) -> None:
     knob = "evaluate.calibration_bins"  # a change that costs one stage
     queued = sh(clone, "dvc", "exp", "run", "--queue", *small_overrides(clone, f"{knob}=10,12"))
@@ -133,10 +134,10 @@ def test_a_queued_sweep_runs_shows_and_applies(clone: Path, first_run: Run) -> N
     assert str(yaml.safe_load((clone / "params.yaml").read_text())["evaluate"]["calibration_bins"]) == bins[names[1]]
     assert knob in sh(clone, "dvc", "params", "diff")
     assert "index.html" in sh(clone, "dvc", "plots", "diff")
-    restore(clone)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("restored")
 def test_the_hubs_tinybert_goes_from_a_hub_to_a_checkpoint(clone: Path, first_run: Run, tmp_path: Path) -> None:
     encoder = ENCODERS["TinyBERT_General_4L_312D"]
     served = tmp_path / encoder.repository
@@ -155,4 +156,3 @@ def test_the_hubs_tinybert_goes_from_a_hub_to_a_checkpoint(clone: Path, first_ru
     student = AutoModelForSequenceClassification.from_pretrained(clone / "models/tinybert")
     unseen = vocabulary.split().index(b"archipelago")
     assert torch.equal(student.bert.embeddings.word_embeddings.weight[unseen], pretrained.embeddings.word_embeddings.weight[unseen])
-    restore(clone)

@@ -125,7 +125,7 @@ def test_code_in_the_hubs_checkpoint_is_refused_and_does_not_run(tmp_path: Path,
     shutil.copy(tmp_path / "vocab.txt", tmp_path / "pretrained")
     torch.save({"bert.pooler": Trap(tmp_path / "sprung")}, tmp_path / "pretrained/pytorch_model.bin")
     with pytest.raises(pickle.UnpicklingError, match=r"[Ww]eights"):
-        build(tmp_path, "pretrained")
+        build(tmp_path, "pretrained", layers=1, hidden=8, heads=2, intermediate=3072)
     assert not (tmp_path / "sprung").exists()
     torch.load(tmp_path / "pretrained/pytorch_model.bin", weights_only=False)
     assert (tmp_path / "sprung").exists()  # the trap was a real one

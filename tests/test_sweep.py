@@ -18,7 +18,7 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
-from clones import restore, sh, small_overrides
+from clones import sh, small_overrides
 from services import wait_until
 from toy_sweep import SPACE, make_toy, sweep, variables, write_space
 
@@ -278,6 +278,7 @@ def test_a_storage_that_cannot_be_opened_is_one_line_without_its_password(url: s
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("restored")
 def test_two_workers_teach_real_students(clone: Path, first_run: str) -> None:
     """On the small file; the test split stays untouched: `evaluate` does not run."""
     scored = (clone / "metrics/evaluate.json").read_bytes()
@@ -292,4 +293,3 @@ def test_two_workers_teach_real_students(clone: Path, first_run: str) -> None:
     assert told["validation_accuracy"] == float(other["validation_accuracy"])
     sh(clone, "dvc", "exp", "apply", other["experiment"])
     assert yaml.safe_load((clone / "params.yaml").read_text())["train"]["learning_rate"] == float(other[KNOB])
-    restore(clone)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clones import restore, sh, small_run, stages_run
+from clones import sh, small_run, stages_run
 from pydantic import ValidationError
 from wandb_records import read_records
 from wandb_standin import serve
@@ -120,6 +120,7 @@ def test_only_known_trackers_can_be_named_and_the_curves_cannot_be_left_out(valu
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("restored")
 def test_the_student_is_the_same_bytes_whoever_is_told_and_dvc_sees_no_file_of_wandb(clone: Path, first_run: str) -> None:
     before = {path: path.read_bytes() for folder in ("models/tinybert", "plots/train") for path in (clone / folder).iterdir()}
     output = small_run(clone, "train.report_to=[dvclive,wandb]", variables={"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false"})
@@ -128,4 +129,3 @@ def test_the_student_is_the_same_bytes_whoever_is_told_and_dvc_sees_no_file_of_w
     assert {path: path.read_bytes() for path in before} == before
     assert len(list(clone.glob("build/wandb/offline-run-*/run-*.wandb"))) == 1
     assert "wandb" not in sh(clone, "git", "status", "--short", "--untracked-files=all")
-    restore(clone)

@@ -27,7 +27,7 @@ FINETUNED_SEEDS = 3
 PRODUCT = ("bag_of_words", "base_encoder", "finetuned0")  # the members that `teach` has
 WIDER = (*PRODUCT, *(f"finetuned{seed}" for seed in range(1, FINETUNED_SEEDS)))
 PRODUCTS = {"product": PRODUCT, "wider": WIDER}
-DOUBTERS = ("bag_of_words", "base_encoder")  # who doubt labels that they have not seen, as in `make audit`
+DOUBTERS = ("bag_of_words", "base_encoder")  # who doubt labels that they have not seen; other judges than those of `make audit`
 ACTS = {"base_encoder": ("dropped", "relabelled"), "finetuned0": ("dropped", "relabelled", "softened")}  # on suspect labels, by who learns
 
 

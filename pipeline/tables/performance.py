@@ -40,21 +40,18 @@ def recorded(
 
 def training_table(result: dict[str, Any]) -> str:
     """A row a contender, and how much faster than the ordinary way a query is learnt."""
-    full = any(row["full"] for row in result["contenders"].values())
-    header = ["", "queries/s", *(["seconds in all", "accuracy on validation, %", "peak, MiB"] if full else [])]
-    rows = []
-    for row in result["contenders"].values():
-        whole = row["full"]
-        cells = (
-            [
-                f"{whole['seconds']:,.0f}",
-                f"{100 * whole['validation_accuracy']:.1f}",
-                f"{whole['peak_rss_mib']:,}" if "peak_rss_mib" in whole else "not measured",
-            ]
-            if whole
-            else []
-        )
-        rows.append([row["title"], spread(row["queries_per_second"]), *cells])
+    contenders = result["contenders"].values()
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "seconds in all": lambda whole: f"{whole['seconds']:,.0f}",
+        "accuracy on validation, %": lambda whole: f"{100 * whole['validation_accuracy']:.1f}",
+        "peak, MiB": lambda whole: f"{whole['peak_rss_mib']:,}",
+    }
+    if not all(row["full"] for row in contenders):
+        columns = {}
+    elif not all("peak_rss_mib" in row["full"] for row in contenders):
+        del columns["peak, MiB"]
+    header = ["", "queries/s", *columns]
+    rows = [[row["title"], spread(row["queries_per_second"]), *(column(row["full"]) for column in columns.values())] for row in contenders]
     return (
         table(header, rows) + f"\nA query is learnt {spread(result['speedup_vs_padded_trainer'], 1)} times faster than the ordinary way.\n"
     )
