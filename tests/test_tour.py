@@ -15,10 +15,8 @@ from clones import Run, sh
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pipeline import tour
 from pipeline.check_model import folder_md5
-from pipeline.errors import UserError
-from pipeline.tour import LOCK, MODEL, NOTEBOOK, code_sha256, execute, tidy
+from pipeline.tour import LOCK, MODEL, NOTEBOOK, code_sha256, tidy
 
 
 def read(path: Path) -> NotebookNode:
@@ -85,27 +83,18 @@ def test_the_outputs_that_are_kept_are_small_and_tell_nothing_of_the_machine() -
         ("1 / 0", r"error: docs/tour\.ipynb: ZeroDivisionError: division by zero: open the notebook"),
         ("import warnings\nwarnings.warn('old')", r"error: docs/tour\.ipynb: cell one: writes to stderr: .*old"),
         ("%pwd", r"error: docs/tour\.ipynb: cell one: shows the path .*: print paths relative"),
+        ("import time\ntime.sleep(600)", r"error: docs/tour\.ipynb: a cell took more than 5 seconds"),
+        ("import os\nos._exit(1)", r"error: docs/tour\.ipynb: the kernel died"),
     ],
 )
-def test_a_cell_that_fails_warns_or_shows_a_path_is_a_line(source: str, message: str, tmp_path: Path) -> None:
+def test_a_cell_that_fails_warns_shows_a_path_hangs_or_ends_the_kernel_is_a_line(source: str, message: str, tmp_path: Path) -> None:
     for folder in (tmp_path / NOTEBOOK.parent, tmp_path / MODEL):
         folder.mkdir(parents=True)
     outs = [{"path": str(MODEL), "md5": folder_md5(tmp_path / MODEL)}]
     (tmp_path / LOCK).write_text(yaml.safe_dump({"stages": {"train": {"outs": outs}}}))
     nbformat.write(new_notebook(cells=[new_code_cell(source, id="one")]), tmp_path / NOTEBOOK)
     before = (tmp_path / NOTEBOOK).read_bytes()
-    said = sh(tmp_path, sys.executable, "-m", "pipeline.tour", code=1, variables={"PYTHONPATH": str(Path.cwd())})
+    impatient = "from pipeline import tour; tour.PATIENCE_S = 5; tour.exit_with_one_line(tour.main)"
+    said = sh(tmp_path, sys.executable, "-c", impatient, code=1, variables={"PYTHONPATH": str(Path.cwd())})
     assert re.search(message, said)
     assert (tmp_path / NOTEBOOK).read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [("import time\ntime.sleep(600)", "a cell took more than 5 seconds"), ("import os\nos._exit(1)", "the kernel died")],
-)
-def test_a_cell_that_takes_too_long_or_ends_the_kernel_is_a_line(
-    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tour, "PATIENCE_S", 5)
-    with pytest.raises(UserError, match=rf"^docs/tour\.ipynb: {message}"):
-        execute(new_notebook(cells=[new_code_cell(source, id="one")]), tmp_path)
