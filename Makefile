@@ -22,8 +22,8 @@ install: $(INSTALLED) ## make .venv from the lock file (hashes checked)
 # would be built by whatever setuptools is the newest.
 $(INSTALLED): requirements.lock
 	@! grep -q '^<<<<<<<' $< || { echo 'error: $<: in conflict: `git checkout --theirs requirements*.lock`, then `make lock`'; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	  || { echo "error: $(PYTHON) is not Python 3.11 to 3.13: set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info < (3, 14))' \
+	  || { echo "error: $(PYTHON) is not Python 3.11.5 to 3.13: set PYTHON=python3.12, say"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	pip install --quiet --no-deps --require-hashes --requirement <(sed -nE '/^(uv|setuptools)==/,/[^\]$$/p' requirements.lock)
