@@ -113,7 +113,7 @@ def test_the_spread_of_seeds_is_measured_where_a_reference_run_has_three_or_more
     write_reference(tree, "this", [0.4, 0.401, 0.399], varied=["teach.seed", "train.seed"])
     text = markdown(tree)
     assert "of 0.10 and 0.20 points, measured over 3 seeds (`teach.seed`, `train.seed`): `metrics/reference/this.json`" in text
-    assert "0.61 (accuracy) and 1.22 (macro-F1)" in text  # 4.30 (Student's law, 2 degrees of freedom) times the root of 2 times the spread
+    assert "0.61 (accuracy) and 1.22 (macro-F1)" in text  # 4.30 (Student's t, 2 degrees of freedom) times the root of 2 times the spread
     write_reference(tree, "this", [0.4, 0.401, float("nan")])
     with pytest.raises(UserError, match=r"^metrics/reference/this.json: not the result of a reference run: ValidationError"):
         examine(tree, "main")

@@ -55,7 +55,7 @@ class Spread(NamedTuple):
     def floor(self, metric: str, significance: float) -> float:
         """The difference that two runs of one recipe under two seeds stay below, but for a share of ``significance``.
 
-        Student's law where the deviation was measured, over few seeds; the normal law where it is declared.
+        Student's t where the deviation was measured, over few seeds; the normal distribution where it is declared.
         """
         law = norm if self.seeds == 1 else t(self.seeds - 1)
         return float(law.ppf(1 - significance / 2)) * math.sqrt(2) * self.std[metric]
