@@ -259,7 +259,7 @@ def test_locked_packages_in_conflict_are_a_line_before_anything_is_installed(tar
     (tmp_path / "Makefile").write_bytes(Path("Makefile").read_bytes())
     (tmp_path / "requirements.lock").write_text("<<<<<<< HEAD\nuv==1\n=======\nuv==2\n>>>>>>> other\n")
     (tmp_path / "pyproject.toml").touch()
-    said = sh(tmp_path, "make", target, code=2)
+    said = sh(tmp_path, "make", "--no-print-directory", target, code=2)
     line = "error: requirements.lock: in conflict: `git checkout --theirs requirements*.lock`, then `make lock`"
     assert said.splitlines()[0] == line
     assert not (tmp_path / ".venv").exists()
