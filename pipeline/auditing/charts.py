@@ -37,7 +37,7 @@ def draw_balance(queries: Sequence[Query], path: Path) -> None:
     axis.set_yticks(places, [_short(intent) for intent in intents])
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.005)
-    axis.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside upper center", ncols=len(COLORS))
     _save(figure, path)
 
 
