@@ -29,6 +29,7 @@ from pipeline.auditing import charts
 from pipeline.auditing.defects import Defect, Defects, Query, count_of, defect, in_raw_rows, in_splits, in_word_pieces
 from pipeline.auditing.page import KINDS, write_page
 from pipeline.auditing.reading import read_prepared, read_raw, tokenize
+from pipeline.bulk.jobs import file_in_the_way
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS
@@ -203,17 +204,6 @@ def write(folder: Path, found: Found, report: dict[str, Any], max_tokens: int) -
         write_page(found.source, summarize(report), figures(found.queries, found.encodings), found.defects, folder, partial)
 
 
-def check_output(folder: Path) -> None:
-    """Checks that a folder can be made.
-
-    Raises:
-        UserError: there is a file of its name, or of that of a folder above it.
-    """
-    there = next(path for path in (folder, *folder.parents, Path()) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"--output {folder}: {there} is a file: name a folder")
-
-
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -229,7 +219,8 @@ def main() -> None:
     """Reads the data, looks for defects, writes pictures, page and figures."""
     args = read_arguments()
     started = time.monotonic()
-    check_output(args.output)
+    if there := file_in_the_way(args.output):
+        raise UserError(f"--output {args.output}: {there} is a file: name a folder")
     masked, max_tokens = read_params("prepare", Masking).mask_personal_data, read_params("featurize", Cut).max_tokens
     fix_runtime(args.threads, args.seed)
     found = look(args.data, masked, max_tokens, args.seed)

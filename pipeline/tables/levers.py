@@ -81,13 +81,13 @@ def final_table(told: dict[str, Any]) -> str:
     rows += [[title, *_on_test(told["teachers"][name])] for name, title in TEACHERS.items() if name in told["teachers"]]
     header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %"]
     seeds = "; ".join(f"{name}: seeds {', '.join(map(str, row['seeds']))}" for name, row in told["students"].items())
+    device = " --device cuda" if any("gpu" in machine for machine in told["machines"]) else ""
     alone = f"{told['queries_without_twins']:,} of {told['queries']:,}"
     return table(header, rows) + (
-        f"\n`python -m benchmarks.levers --data build/banking77 --device cuda --workers 5 --final long_wider`, mean ± standard deviation "
+        f"\n`python -m benchmarks.levers --data build/banking77{device} --final {'|'.join(told['students'])}`, mean ± standard deviation "
         f"over students ({seeds}), official test split, scored once a student; {_machines(told)}. Without twins: on the {alone} test "
-        "queries whose most similar training query is no near twin "
-        "of the same label (token Jaccard similarity of 0.8 or more). Our sample: its "
-        f"{told['queries_of_the_sample']:,} queries, seen by none that has a figure there.\n"
+        "queries whose most similar training query is no near twin of the same label (token Jaccard similarity of 0.8 or "
+        f"more). Our sample: its {told['queries_of_the_sample']:,} queries, seen by none that has a figure there.\n"
     )
 
 
