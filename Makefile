@@ -33,7 +33,7 @@ $(INSTALLED): requirements.lock
 	touch $@
 
 repro: install ## run the pipeline on the sample and print the results
-	@python -m pipeline.dependencies --installed
+	@python -m pipeline.installed
 	dvc repro
 	@python -m pipeline.tables
 
@@ -65,8 +65,8 @@ banking77: install ## the reference run on BANKING77 (from BANKING77_DIR, else t
 	python -m pipeline.reference --seeds $(or $(SEEDS),5)
 
 benchmark-inference: install ## text to label, and over HTTP: ms, queries/s, rivals (QUICK=1: does it run? RECORD=1: for the documents)
-	python -m benchmarks.inference $(if $(QUICK),--quick) $(if $(RECORD),--record)
 	python -m benchmarks.service $(if $(QUICK),--quick) $(if $(RECORD),--record)
+	python -m benchmarks.inference $(if $(QUICK),--quick) $(if $(RECORD),--record)
 
 sweep: install ## search knobs with Optuna, on validation; the same command goes on (TRIALS=30 in all, SWEEP='-S key=value ..')
 	@python -m pipeline.sweep --trials $(or $(TRIALS),30) $(SWEEP)
@@ -114,8 +114,8 @@ abuse: install ## maltreat the service: 500 generated requests an operation, a m
 	pytest tests/test_abuse.py tests/test_images.py --examples 500 --overload 60 --images
 
 benchmark: install ## how fast the student is taught, where the time goes (FULL=1 trains each to its end; RECORD=1: for the documents, the rivals with FULL=1)
-	python -m benchmarks.training $(if $(FULL),--full $(if $(RECORD),--record))
 	python -m benchmarks.training_step $(if $(RECORD),--record)
+	python -m benchmarks.training $(if $(FULL),--full $(if $(RECORD),--record))
 
 kill-test: install ## kill the pipeline at 20 random points; it must recover to the same hashes
 	pytest tests/test_faults.py --kills 20 -k kill

@@ -14,8 +14,8 @@ RUN python -m venv /venv \
 # the final stage takes its files from here alone: no image without a model that dvc.lock vouches for
 FROM packages AS checked
 WORKDIR /service
-COPY pipeline/__init__.py pipeline/artifacts.py pipeline/check_model.py pipeline/command_line.py pipeline/errors.py pipeline/manifest.py \
-  pipeline/onnx_session.py pipeline/revisions.py pipeline/serve.py pipeline/text.py pipeline/
+COPY pipeline/__init__.py pipeline/artifacts.py pipeline/check_model.py pipeline/command_line.py pipeline/decision.py pipeline/errors.py \
+  pipeline/lock.py pipeline/manifest.py pipeline/onnx_session.py pipeline/revisions.py pipeline/serve.py pipeline/text.py pipeline/
 COPY pipeline/serving/ pipeline/serving/
 COPY models/onnx/ models/onnx/
 COPY dvc.lock ./

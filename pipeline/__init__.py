@@ -3,5 +3,6 @@
     fetch -> prepare -> featurize -> teach -> train -> evaluate -> export
 
 Stages (``python -m pipeline.<stage>``) import leaves; leaves import leaves; no stage imports a stage.
-Commands (``verify``, ``reference``, ``report``, ``tables``) stand beside the stages and import leaves only.
+Commands (``verify``, ``reference``, ``report``, ``tables``) stand beside the stages and import leaves, and of each other
+``card``, ``compose`` and ``tour`` alone.
 """

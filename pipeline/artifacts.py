@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pipeline.errors import UserError
+
+SAMPLE = "data/sample/queries.csv"  # our own queries, columns text and intent
+STUDENT = "tinybert"  # among the models of metrics and tables
 
 # data/raw/dataset: rows as they came, under canonical column names
 RAW_TRAIN = "train.csv"
@@ -25,7 +30,9 @@ ENCODER_SOURCE = "source.json"  # {"name": .., "repository": .., "revision": ..,
 SPLITS = ("train", "validation", "test")
 LABELS = "labels.json"  # the intents, in the order of the class indices
 AUGMENTED = "augmented.parquet"
-TOKENIZER = "tokenizer"
+TOKENIZER = "tokenizer"  # a folder with the next two
+TOKENIZER_FILE = "tokenizer.json"
+VOCABULARY = "vocab.txt"
 
 # data/soft_targets: float16 log-probabilities, one row a row of the feature table of the same name
 SOFT_TRAIN = "train.npy"
@@ -38,12 +45,19 @@ FINETUNED = "finetuned"
 
 # models/tinybert: a stock transformers checkpoint and
 CALIBRATION = "calibration.json"  # {"temperature": .., "max_tokens": ..}
-TOKENIZER_FILE = "tokenizer.json"
 
 # models/onnx: a graph a precision, the checkpoint's tokenizer, the labels and
 MANIFEST = "manifest.json"  # pipeline/manifest.py
 
+# metrics/predictions.csv: the student's columns; each further column is another model's answers
+PREDICTION_COLUMNS = ("id", "label", "predicted", "confidence")
+
 PREFIX = ".partial-"
+
+
+def models_of(header: Iterable[str]) -> dict[str, str]:
+    """The models whose answers the predictions hold, and the column of each."""
+    return {STUDENT if name == "predicted" else name: name for name in header if name == "predicted" or name not in PREDICTION_COLUMNS}
 
 
 def split_table(split: str) -> str:
@@ -94,6 +108,22 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Reads what ``write_json`` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def check_folder(path: Path) -> None:
+    """Makes sure that a folder is there or can be made.
+
+    Raises:
+        UserError: it, or what it would lie in, is a file.
+    """
+    if there := file_in_the_way(path):
+        raise UserError(f"{there}: is a file: give a folder for the output")
+
+
+def file_in_the_way(folder: Path) -> Path | None:
+    """The file that has the name of a folder, or of one above it, so that the folder cannot be made; None where there is none."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return None if there.is_dir() else there
 
 
 def _partial(path: Path) -> Path:

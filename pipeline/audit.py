@@ -29,7 +29,6 @@ from pipeline.auditing import charts
 from pipeline.auditing.defects import Defect, Defects, Query, count_of, defect, in_raw_rows, in_splits, in_word_pieces
 from pipeline.auditing.page import KINDS, write_page
 from pipeline.auditing.reading import read_prepared, read_raw, tokenize
-from pipeline.bulk.jobs import file_in_the_way
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS
@@ -219,7 +218,7 @@ def main() -> None:
     """Reads the data, looks for defects, writes pictures, page and figures."""
     args = read_arguments()
     started = time.monotonic()
-    if there := file_in_the_way(args.output):
+    if there := artifacts.file_in_the_way(args.output):
         raise UserError(f"--output {args.output}: {there} is a file: name a folder")
     masked, max_tokens = read_params("prepare", Masking).mask_personal_data, read_params("featurize", Cut).max_tokens
     fix_runtime(args.threads, args.seed)

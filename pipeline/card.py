@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.check_model import check
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import LOCK, check_output
 from pipeline.publishing.facts import MODEL, ONNX, PICTURES, Facts, read_facts
 from pipeline.publishing.folder import check_replaceable, lay_out
 from pipeline.publishing.model_card import Tables, make_card
-from pipeline.reporting.lockfile import LOCK, stale
+from pipeline.reporting.lockfile import stale
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.results import results
 
@@ -53,7 +53,7 @@ def write(output: Path, repository: str | None, onnx: bool) -> tuple[Facts, list
 def _not_locked(folder: Path) -> str | None:
     """Why a folder is not the one in the lock; DVC's own status does not say it where its cache lacks the folder."""
     try:
-        check(folder, Path(LOCK))
+        check_output(folder, Path(LOCK))
     except UserError as error:
         return str(error)
     return None

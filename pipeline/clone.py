@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.revisions import git, head
 
 
-def head(repository: Path = Path()) -> str:
+def committed_head(repository: Path = Path()) -> str:
     """The commit of HEAD; says so when the working tree has changes that a clone will not see."""
-    if git(repository, "status", "--porcelain"):
+    commit, dirty = head(repository)
+    if dirty:
         print("note: uncommitted changes are not part of this run: it works on the last commit", flush=True)
-    return git(repository, "rev-parse", "HEAD")
+    return commit
 
 
 def clone(commit: str, folder: Path) -> None:
@@ -42,15 +44,3 @@ def run(folder: Path, *command: str) -> Iterator[str]:
             yield line
     if process.returncode:
         raise UserError(f"{folder}: {' '.join(command)}: exit code {process.returncode}: see the lines above")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Runs git in a folder and returns what it prints.
-
-    Raises:
-        UserError: git failed.
-    """
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout.strip()

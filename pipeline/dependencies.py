@@ -1,7 +1,6 @@
 """Asks the package index about every direct dependency, and keeps licence and newest release in docs/packages.json.
 
-Run     python -m pipeline.dependencies                then `make docs`
-        python -m pipeline.dependencies --installed    asks nobody: are the versions that stages depend on those that are installed?
+Run     python -m pipeline.dependencies     then `make docs`
 
 The licence is that of the installed package; of one that is not installed, that of the newest release.
 """
@@ -10,18 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, metadata, version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.packages import KNOWN, direct, name_licence
-from pipeline.reporting.results import PYPROJECT
 
 INDEX = "https://pypi.org/pypi"
 SECONDS = 20.0
@@ -56,35 +52,11 @@ def describe(name: str, told: dict[str, Any]) -> dict[str, str]:
     return {"licence": licence, "newest": info["version"], "released": uploads[0][:7] if uploads else "without files"}
 
 
-def check_installed() -> None:
-    """Refuses versions other than those that dvc.lock will say the results were made with.
-
-    Raises:
-        UserError: one that `pyproject.toml` pins is not installed, or in another version.
-    """
-    project = tomllib.loads(Path(PYPROJECT).read_text(encoding="utf-8"))["project"]
-    for pin in [*project["dependencies"], *project["optional-dependencies"]["export"]]:
-        name, _, asked = pin.partition("==")
-        try:
-            installed = version(name).partition("+")[0]
-        except PackageNotFoundError:
-            installed = "nothing"
-        if asked and installed != asked:
-            raise UserError(
-                f"{PYPROJECT}: {pin}, but {installed} is installed: `make lock` if it is new, then `make --always-make install`"
-            )
-
-
 def main() -> None:
     """Asks about one package after the other, and writes what is known of all of them or of none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--index", default=INDEX, help=f"an index with PyPI's JSON API ({INDEX})")
-    parser.add_argument("--installed", action="store_true", help="only compare what is pinned with what is installed")
-    args = parser.parse_args()
-    if args.installed:
-        check_installed()
-        return
-    index = args.index.rstrip("/")
+    index = parser.parse_args().index.rstrip("/")
     packages = {name: describe(name, ask(index, name)) for name in sorted(direct(), key=str.lower)}
     artifacts.write_json(KNOWN, {"asked": datetime.now(UTC).date().isoformat(), "packages": packages})
     print(f"{KNOWN}: {len(packages)} packages: run `make docs`")

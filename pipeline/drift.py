@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from pipeline import artifacts
-from pipeline.bulk.jobs import check_folder
 from pipeline.bulk.records import PART_ROWS, read_parts
 from pipeline.drifting.page import draw, summarize, write_page
 from pipeline.drifting.profiles import Profile, describe, shares
@@ -108,7 +107,7 @@ def read_arguments() -> argparse.Namespace:
 def main() -> None:
     """Reads, answers, compares, writes the report; exits with 1 if there is a drift."""
     args = read_arguments()
-    check_folder(args.output)
+    artifacts.check_folder(args.output)
     classifier = Classifier.load(args.model)
     train, held_out = read_texts(args.data, "train"), read_texts(args.data, "test")
     check_labels(args.data, args.model, classifier.labels)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
-from pipeline.reporting.markdown import table
-from pipeline.reporting.results import PYPROJECT, REQUIREMENTS, parse_packages
+from pipeline.markdown import table
+from pipeline.run_files import PYPROJECT, REQUIREMENTS, parse_packages
 
 KNOWN = Path("docs/packages.json")  # {"asked": when, "packages": {name: {"licence": .., "newest": .., "released": "YYYY-MM"}}}
 HEADER = ("package", "what for, why this one", "licence", "locked", "newest release")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.encoders import ENCODERS
+from pipeline.markdown import table
 from pipeline.packages import outside_the_lock
-from pipeline.reporting.markdown import table
 from pipeline.sources import read_card
 
 LOCKS = (Path("requirements.lock"), Path("requirements-serve.lock"))

@@ -13,8 +13,8 @@ at. The official test split is scored once a seed; the result counts how often i
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
+import os
 import resource
 import statistics
 import sys
@@ -27,7 +27,9 @@ from typing import Any
 import yaml
 
 from pipeline import artifacts
-from pipeline.clone import clone, head, run
+from pipeline.artifacts import STUDENT, models_of
+from pipeline.clone import clone, committed_head, run
+from pipeline.csv_files import read_table
 from pipeline.errors import exit_with_one_line
 from pipeline.independent import agreement_with_our_labels, without_twins
 from pipeline.paired import compare, pair
@@ -35,8 +37,8 @@ from pipeline.paired import compare, pair
 FIRST_SEED = 42
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "dvc")
 RUNS = Path(".dvc/tmp/runs")  # in the clone: one file a seed
-STUDENT = "tinybert"
 BANKING77 = "banking77"
+FOLDER_VARIABLE = "BANKING77_DIR"
 SIGNIFICANCE = 0.05
 RSS_A_MIB = 1 << (20 if sys.platform == "darwin" else 10)  # bytes there, KiB elsewhere
 
@@ -68,7 +70,7 @@ class Plan:
 
 PLANS = {
     BANKING77: Plan(
-        ("data=banking77", "experiment=reference"), ("train.seed",), Path("metrics/reference/banking77.json"), "make banking77"
+        ("data=banking77_reference",), ("train.seed",), Path("metrics/reference/banking77.json"), "make banking77"
     ),
     "sample": Plan(
         ("data=sample",), ("featurize.seed", "teach.seed", "train.seed"), Path("metrics/reference/sample_seeds.json"), "make seeds"
@@ -110,8 +112,7 @@ def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".cost")
     cost = run_stages(folder, commit, part)
-    with (folder / "metrics" / "predictions.csv").open(encoding="utf-8", newline="") as handle:
-        predictions = list(csv.DictReader(handle))
+    predictions = read_table(folder / "metrics" / "predictions.csv")
     result = {
         "commit": commit,
         "seed": seed,
@@ -131,12 +132,13 @@ def differences(predictions: list[dict[str, str]]) -> dict[str, Any]:
     """How far the student is from every other model on the same queries: change, its 95 % interval, and McNemar's p."""
     columns = {column: [row[column] for row in predictions] for column in predictions[0]}
     report = {}
-    for model in [column for column in columns if column not in ("id", "label", "predicted", "confidence")]:
-        told = compare(pair(columns["id"], columns["label"], columns[model], columns["predicted"]), SIGNIFICANCE)
-        report[model] = {
-            metric: {"change": row.change, "low": row.low, "high": row.high} | ({} if row.p is None else {"mcnemar_p": row.p})
-            for metric, row in told.items()
-        }
+    for model, column in models_of(columns).items():
+        if model != STUDENT:
+            told = compare(pair(columns["id"], columns["label"], columns[column], columns["predicted"]), SIGNIFICANCE)
+            report[model] = {
+                metric: {"change": row.change, "low": row.low, "high": row.high} | ({} if row.p is None else {"mcnemar_p": row.p})
+                for metric, row in told.items()
+            }
     return report
 
 
@@ -214,19 +216,26 @@ def accuracy_on(part: str, runs: list[dict[str, Any]], plan: Plan) -> dict[str, 
     return {"queries": first["queries"], "accuracy": models}
 
 
+def name_folder_for_clones() -> None:
+    """Makes $BANKING77_DIR absolute: the stages run in a clone."""
+    if named := os.environ.get(FOLDER_VARIABLE):
+        os.environ[FOLDER_VARIABLE] = str(Path(named).resolve())
+
+
 def main() -> None:
     """Clones, and for every seed composes, runs and writes the result so far."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, choices=range(1, 101), metavar="N", help="how many seeds, 1 to 100 (5)")
     parser.add_argument("--data", choices=list(PLANS), default=BANKING77, help="the benchmark (banking77), or our own sample")
     args = parser.parse_args()
-    plan, folder, commit = PLANS[args.data], Path("build") / args.data, head()
+    name_folder_for_clones()
+    plan, folder, commit = PLANS[args.data], Path("build") / args.data, committed_head()
     clone(commit, folder)
     runs: list[dict[str, Any]] = []
     for seed in range(FIRST_SEED, FIRST_SEED + args.seeds):
         runs.append(run_seed(folder, commit, args.data, seed))
         artifacts.write_json(plan.result, summarize(folder, commit, plan, runs))
-        print(f"{plan.result}: seed {seed}: tinybert accuracy {runs[-1]['evaluate'][STUDENT]['accuracy']:.4f}", flush=True)
+        print(f"{plan.result}: seed {seed}: {STUDENT} accuracy {runs[-1]['evaluate'][STUDENT]['accuracy']:.4f}", flush=True)
 
 
 if __name__ == "__main__":

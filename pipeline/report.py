@@ -15,16 +15,16 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.markdown import code, join_within, printable
 from pipeline.paired import compare
 from pipeline.reporting import closer_sections, sections
 from pipeline.reporting.before_after import draw
-from pipeline.reporting.budgets import check, declared_spread, measured_spread, read_budgets
+from pipeline.reporting.budgets import check, declared_spread, measured_spread, read_budgets, unvaried
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.lockfile import stale
-from pipeline.reporting.markdown import code, join_within, printable
 from pipeline.reporting.matching import Unpaired, match
-from pipeline.reporting.results import read_results
 from pipeline.revisions import Revision, head, merge_base
+from pipeline.run_files import read_results
 
 GITHUB_LIMIT = 65_536  # characters of a comment
 LEAST_CHARACTERS = 4_000  # what the headline may need
@@ -44,6 +44,7 @@ def examine(root: Path, base: str) -> Findings:
     dataset = after.params.get("fetch.train")
     measured = measured_spread(revision, dataset), measured_spread(Revision(root), dataset)
     spread = measured[0] or measured[1] or declared_spread(budgets)
+    spread = spread._replace(unvaried=unvaried(spread, before, after))
     mismatches = stale(root)
     try:
         found, why_not = match(before, after), ""

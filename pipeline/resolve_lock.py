@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import re
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
@@ -22,16 +21,18 @@ import nbformat
 import yaml
 from dvc.utils.serialize import dump_yaml
 
-from pipeline.clone import git, run
+from pipeline.clone import run
 from pipeline.compose import CONFIGS, compose
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import LOCK
 from pipeline.packages import written_by_hand
 from pipeline.params import PARAMS_FILE
+from pipeline.revisions import git, try_git
 from pipeline.tables.blocks import BLOCK, DEPENDENCIES, find_documents, render
 from pipeline.tour import NOTEBOOK
 
 HERE = Path()
-LOCK, PIPELINE = Path("dvc.lock"), Path("dvc.yaml")
+PIPELINE = Path("dvc.yaml")
 BASE, OURS, THEIRS = 1, 2, 3  # git's stages of a file in conflict
 MERGED_HEADS = {  # what git is at -> whose side is "theirs": of a revert that is what was before the reverted commit
     "MERGE_HEAD": "MERGE_HEAD",
@@ -46,11 +47,10 @@ Conflict = dict[int, bytes]  # stage -> content; a side that has no such file is
 def read_conflicts() -> dict[str, Conflict]:
     """The files in conflict with their three versions, as git's index has them."""
     found: dict[str, Conflict] = {}
-    for line in filter(None, git(HERE, "ls-files", "--unmerged", "-z").split("\0")):
+    for line in filter(None, git(HERE, "ls-files", "--unmerged", "-z").decode().split("\0")):
         entry, path = line.split("\t")
         _, blob, stage = entry.split()
-        done = subprocess.run(["git", "cat-file", "blob", blob], capture_output=True, check=True)
-        found.setdefault(path, {})[int(stage)] = done.stdout
+        found.setdefault(path, {})[int(stage)] = git(HERE, "cat-file", "blob", blob)
     return found
 
 
@@ -86,8 +86,8 @@ def merge_document(conflict: Conflict) -> str | None:
         paths = [Path(scratch) / str(stage) for stage in (OURS, BASE, THEIRS)]
         for path in paths:
             path.write_text(strip(conflict.get(int(path.name), b"").decode()), encoding="utf-8")
-        done = subprocess.run(["git", "merge-file", "-p", *map(str, paths)], capture_output=True, text=True, check=False)
-    return None if done.returncode else done.stdout
+        done = try_git(HERE, "merge-file", "-p", *map(str, paths))
+    return None if done.returncode else done.stdout.decode()
 
 
 def strip(document: str) -> str:
@@ -128,7 +128,7 @@ def edited_by_hand(conflict: Conflict) -> str | None:
     """The commit whose params.yaml is not what its configs compose to, if any."""
     for stage, commit in ((OURS, "HEAD"), (THEIRS, _merged_head())):
         with tempfile.TemporaryDirectory() as scratch:
-            archive = subprocess.run(["git", "archive", commit, str(CONFIGS)], capture_output=True, check=False)
+            archive = try_git(HERE, "archive", commit, str(CONFIGS))
             if archive.returncode:
                 return commit
             with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
@@ -157,7 +157,7 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
         merged[str(NOTEBOOK)] = merge_notebook(conflicts[str(NOTEBOOK)])
     documents = {path: text for path, text in merged.items() if text is not None}
     by_stages = [path for path in conflicts if any(Path(path).is_relative_to(out) for out in made)]
-    generated = {str(LOCK), str(PARAMS_FILE), *by_stages, *documents}
+    generated = {LOCK, str(PARAMS_FILE), *by_stages, *documents}
     if by_hand := sorted(conflicts.keys() - generated):
         raise UserError(_yours(by_hand))
     if edited := sorted(path for path, text in documents.items() if is_edited(path, conflicts[path], text)):
@@ -169,9 +169,9 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
                 f"`git add configs`, run `make params`, `git add {PARAMS_FILE}`, then run this again"
             )
         compose([], PARAMS_FILE)
-    if lock := conflicts.get(str(LOCK)):
+    if lock := conflicts.get(LOCK):
         sides = [yaml.safe_load(lock.get(stage, b"")) or {} for stage in (BASE, OURS, THEIRS)]
-        dump_yaml(str(LOCK), merge_locks(*sides))
+        dump_yaml(LOCK, merge_locks(*sides))
     for path in by_stages:
         _take(Path(path), conflicts[path])
     for path, text in documents.items():
@@ -190,7 +190,7 @@ def _yours(paths: list[str]) -> str:
 
 def _merged_head() -> str:
     for name, theirs in MERGED_HEADS.items():
-        if subprocess.run(["git", "rev-parse", "--quiet", "--verify", name], capture_output=True, check=False).returncode == 0:
+        if try_git(HERE, "rev-parse", "--quiet", "--verify", name).returncode == 0:
             return theirs
     raise UserError("git: there are conflicts, but of no merge, rebase, cherry-pick or revert: solve them by hand")
 
@@ -210,7 +210,7 @@ def main() -> None:
     if NOTEBOOK.exists():
         list(run(HERE, "python", "-m", "pipeline.tour"))
         documents.append(NOTEBOOK)
-    git(HERE, "add", "--all", "--", str(LOCK), str(PARAMS_FILE), *sorted(made), *map(str, documents))
+    git(HERE, "add", "--all", "--", LOCK, str(PARAMS_FILE), *sorted(made), *map(str, documents))
     print(f"resolved; stages that ran: {', '.join(ran) or 'none'}. Now look at `git diff --cached HEAD` and `git commit`")
 
 

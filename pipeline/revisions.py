@@ -19,7 +19,7 @@ class Revision(NamedTuple):
         """The paths of the files in a folder, sorted; none where the revision has no such folder."""
         if self.commit is None:
             return sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("*") if path.is_file())
-        listed = _checked(self.root, "ls-tree", "-z", "--name-only", self.commit, "--", f"{folder}/")
+        listed = git(self.root, "ls-tree", "-z", "--name-only", self.commit, "--", f"{folder}/")
         return sorted(filter(None, listed.decode().split("\0")))
 
     def read(self, path: str) -> bytes | None:
@@ -27,8 +27,8 @@ class Revision(NamedTuple):
         if self.commit is None:
             file = self.root / path
             return file.read_bytes() if file.is_file() else None
-        listed = _checked(self.root, "ls-tree", self.commit, "--", path).split()
-        return _checked(self.root, "cat-file", "blob", listed[2].decode()) if listed[1:2] == [b"blob"] else None
+        listed = git(self.root, "ls-tree", self.commit, "--", path).split()
+        return git(self.root, "cat-file", "blob", listed[2].decode()) if listed[1:2] == [b"blob"] else None
 
 
 def merge_base(root: Path, name: str) -> tuple[Revision, str, str]:
@@ -43,38 +43,44 @@ def merge_base(root: Path, name: str) -> tuple[Revision, str, str]:
     Raises:
         UserError: no such revision, or no repository.
     """
-    _checked(root, "rev-parse", "--git-dir")
+    git(root, "rev-parse", "--git-dir")
     tips = {candidate: tip for candidate in (name, f"origin/{name}") if (tip := _commit(root, candidate))}
     if not tips:
-        raise UserError(f"--base {name}: no such revision here: `git fetch origin {name}`, or name another")
-    if name in tips and _git(root, "show-ref", "--verify", "--quiet", f"refs/heads/{name}").returncode:
+        raise UserError(f"--base {name}: no such revision here: `git fetch origin {name}`, or name another (`make report BASE=..`)")
+    if name in tips and try_git(root, "show-ref", "--verify", "--quiet", f"refs/heads/{name}").returncode:
         tips = {name: tips[name]}  # HEAD^1 is no branch, and origin/HEAD^1 another commit
-    found = {candidate: _git(root, "merge-base", "HEAD", tip).stdout.decode().strip() for candidate, tip in tips.items()}
+    found = {candidate: try_git(root, "merge-base", "HEAD", tip).stdout.decode().strip() for candidate, tip in tips.items()}
     bases = {candidate: base for candidate, base in found.items() if base}
     if not bases:
         candidate, tip = next(iter(tips.items()))
         return Revision(root, tip), "with no common history here (a shallow clone?):", candidate
-    nearest = min(bases, key=lambda candidate: int(_checked(root, "rev-list", "--count", f"{bases[candidate]}..HEAD")))
+    nearest = min(bases, key=lambda candidate: int(git(root, "rev-list", "--count", f"{bases[candidate]}..HEAD")))
     commit = bases[nearest]
     return Revision(root, commit), "which is" if commit == tips[nearest] else "where this branch left", nearest
 
 
 def head(root: Path) -> tuple[str, bool]:
     """The commit of HEAD, and whether the working tree differs from it."""
-    return _checked(root, "rev-parse", "HEAD").decode().strip(), bool(_checked(root, "status", "--porcelain").strip())
+    return git(root, "rev-parse", "HEAD").decode().strip(), bool(git(root, "status", "--porcelain").strip())
 
 
 def _commit(root: Path, name: str) -> str:
     """The hash of the commit that a revision names; empty where there is none."""
-    return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").stdout.decode().strip()
+    return try_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").stdout.decode().strip()
 
 
-def _checked(root: Path, *arguments: str) -> bytes:
-    done = _git(root, *arguments)
+def git(root: Path, *arguments: str) -> bytes:
+    """What git, run in a folder, prints.
+
+    Raises:
+        UserError: it failed.
+    """
+    done = try_git(root, *arguments)
     if done.returncode:
         raise UserError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 
-def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def try_git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs git in a folder; the exit code may be an answer."""
     return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)

@@ -20,11 +20,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from pipeline.check_model import check
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import LOCK, check_output
 
 NOTEBOOK = Path("docs/tour.ipynb")
-MODEL, LOCK = Path("models/tinybert"), Path("dvc.lock")
+MODEL = Path("models/tinybert")
 PATIENCE_S = 600  # for one cell; on a free machine the slowest takes five seconds
 STARTUP_S = 600
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=NOTEBOOK)
     output = parser.parse_args().output
-    model = check(MODEL, LOCK)
+    model = check_output(MODEL, Path(LOCK))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     execute(notebook, NOTEBOOK.parent)
     tidy(notebook, model)

@@ -15,33 +15,28 @@ import argparse
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from pipeline import artifacts
-from pipeline.clone import clone, head, run
+from pipeline.clone import clone, committed_head, run
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import LOCK, read_lock
 from pipeline.reporting.lockfile import in_short, stale
-from pipeline.reporting.results import METRICS, contradictions, read_results
 from pipeline.revisions import Revision
+from pipeline.run_files import METRICS, contradictions, read_results
 
-LOCK, MACHINE = Path("dvc.lock"), Path("metrics/machine.json")
+MACHINE = Path("metrics/machine.json")
 TOLERANCE = 0.03  # house decision: about three standard errors of a paired difference on the sample's 616 test queries
 HELD = ("accuracy", "macro_f1")
 EXACT = {"fetch", "prepare", "featurize"}  # stages that give the same bits on every class of machine
 
 
-def read_outputs(lock: Path) -> dict[str, tuple[str, str]]:
-    """Stage and hash of every output in a lock file, by its path.
+def read_outputs(root: Path) -> dict[str, tuple[str, str | None]]:
+    """Stage and hash of every output in the lock of a checkout, by its path.
 
     Raises:
-        UserError: there is no lock file.
+        UserError: there is no lock, or none that can be read.
     """
-    if not lock.exists():
-        raise UserError(f"{lock}: no such file: run `make repro` and commit it")
-    stages: dict[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    return {out["path"]: (name, out["md5"]) for name, stage in stages.items() for out in stage.get("outs", [])}
+    return {out.path: (name, out.md5) for name, stage in read_lock(root / LOCK).items() for out in stage.outs}
 
 
 def check_commit(committed: Path) -> None:
@@ -88,7 +83,7 @@ def judge(committed: Path, rebuilt: Path) -> str:
     Raises:
         UserError: the lock does not hold; the outputs or figures that differ are named.
     """
-    expected, actual = read_outputs(committed / LOCK), read_outputs(rebuilt / LOCK)
+    expected, actual = read_outputs(committed), read_outputs(rebuilt)
     if expected.keys() != actual.keys():
         raise UserError(
             f"dvc.lock: its outputs are not those of dvc.yaml: {sorted(expected.keys() ^ actual.keys())}: run `make repro`, commit dvc.lock"
@@ -117,7 +112,7 @@ def main() -> None:
         check_commit(Path())
         print("dvc.lock: that of the code, params, data and results beside it")
         return
-    commit = head()
+    commit = committed_head()
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
         committed, rebuilt = Path(scratch) / "committed", Path(scratch) / "rebuilt"
         for folder in (committed, rebuilt):

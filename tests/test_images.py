@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from services import serve
 from toys import opened
 
-from pipeline.check_model import check, folder_md5
 from pipeline.errors import UserError
+from pipeline.lock import check_output, folder_md5
 from pipeline.serve import Server
 from pipeline.serving.settings import read_settings
 
@@ -117,15 +117,15 @@ def test_the_build_refuses_a_model_that_the_lock_does_not_name(tmp_path: Path, m
         md5 = stage.outs[0].hash_info.value
     assert folder_md5(model) == md5
     lock = Path("dvc.lock")
-    lock.write_text(yaml.safe_dump({"stages": {"export": {"outs": [{"path": "models/onnx", "md5": md5}]}}}))
-    assert check(model, lock) == md5
+    lock.write_text(yaml.safe_dump({"stages": {"export": {"cmd": "x", "outs": [{"path": "models/onnx", "md5": md5}]}}}))
+    assert check_output(model, lock) == md5
     (model / "evil.pkl").write_bytes(b"")
     with pytest.raises(UserError, match=rf"models/onnx: has the hash \w+\.dir, dvc.lock says {md5}: run `dvc checkout models/onnx`"):
-        check(model, lock)
+        check_output(model, lock)
     with pytest.raises(UserError, match=r"dvc\.lock: names no output models: run `make repro`"):
-        check(Path("models"), lock)
+        check_output(Path("models"), lock)
     with pytest.raises(UserError, match="models/none: no such folder"):
-        check(Path("models/none"), lock)
+        check_output(Path("models/none"), lock)
 
 
 def test_a_fresh_environment_from_the_lock_serves_a_checked_model(request: pytest.FixtureRequest, project: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_fresh_environment_from_the_lock_serves_a_checked_model(request: pytes
     lay_out(root)
     shutil.copytree(project / "models/onnx", root / "models/onnx")
     outs = [{"path": "models/onnx", "md5": folder_md5(root / "models/onnx")}]
-    (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"export": {"outs": outs}}}))
+    (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"export": {"cmd": "x", "outs": outs}}}))
     python = str(venv / "bin/python")
     for command in (
         [sys.executable, "-m", "venv", str(venv)],

@@ -10,7 +10,8 @@ import yaml
 from clones import sh
 from small_runs import PARAMS, commit, labels, write_run
 
-from pipeline.reporting.lockfile import LockedStage, differing, flatten, parse_lock, stage_changes, stale
+from pipeline.lock import LockedStage, parse_lock
+from pipeline.reporting.lockfile import stage_changes, stale
 
 
 @pytest.fixture
@@ -135,18 +136,6 @@ def test_a_lock_is_stale_in_a_clone_too_where_a_dvc_file_holds_other_data_than_a
     assert stale(clone) == ["evaluate: data/mine.csv: not what data/mine.csv.dvc holds"]
 
 
-def test_the_lock_of_this_repository_can_be_read() -> None:
-    lock = parse_lock(Path("dvc.lock").read_bytes())
-    assert list(lock) == ["fetch", "prepare", "featurize", "teach", "train", "evaluate", "export"]
-    assert stage_changes(lock, lock) == []
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"a: [", b"stages: {train: {}}", b"\xff"])
-def test_what_is_no_lock_is_a_value_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"\S"):
-        parse_lock(content)
-
-
 def test_stages_are_new_gone_or_changed_and_say_by_what(tree: Path) -> None:
     before = parse_lock((tree / "dvc.lock").read_bytes())
     write_run(tree, labels(10), labels(10)[::-1], params={"fetch": PARAMS["fetch"], "train": {"learning_rate": 0.002}})
@@ -157,8 +146,3 @@ def test_stages_are_new_gone_or_changed_and_say_by_what(tree: Path) -> None:
     assert changes["train"].outs == ["models/tinybert"]
     assert changes["evaluate"].deps == ["models/tinybert"]
     assert (changes["fetch"].kind, changes["export"].kind) == ("gone", "new")
-
-
-def test_null_is_not_absent() -> None:
-    assert flatten({"a": {"b": None, "c": []}}) == {"a.b": None, "a.c": []}
-    assert differing({"a": None}, {}) == ["a"]

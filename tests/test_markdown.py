@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.reporting.markdown import capped, code, join_within, table
+from pipeline.markdown import capped, code, join_within, table
 
 
 @pytest.mark.parametrize(

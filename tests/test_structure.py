@@ -6,8 +6,10 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 import tomllib
-from functools import cache
+from functools import cache, reduce
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ import pytest
 import yaml
 
 from pipeline.compose import compose
-from pipeline.params import Params
+from pipeline.lock import flatten
+from pipeline.packages import normalize
+from pipeline.params import STAGES, Params
 
 PIPELINE = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 OUTPUTS = ("outs", "metrics", "plots")
 COMMANDS = {
-    *("alarm", "audit", "card", "check_model", "clone", "comment", "compose", "dependencies", "drift", "failure", "publish"),
+    *("alarm", "audit", "card", "check_model", "comment", "compose", "dependencies", "drift", "failure", "installed", "publish"),
     *("reference", "remote", "report", "resolve_lock", "score", "serve", "site", "sweep", "tables.__main__", "tour", "verify"),
 }
 MODULES = {
@@ -95,8 +99,25 @@ def test_a_stage_reads_its_own_section_and_declares_it(stage: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(LEAVES | set(PIPELINE) | COMMANDS))
 def test_imports_point_one_way(module: str) -> None:
-    allowed = LEAVES | {"card", "check_model", "clone", "compose", "tour"} if module in COMMANDS else LEAVES
+    allowed = LEAVES | {"card", "compose", "tour"} if module in COMMANDS else LEAVES
     assert local_imports(module) <= allowed
+
+
+NO_BITS = {"datasets", "httpx2", "huggingface-hub", "pydantic", "pyyaml", "threadpoolctl", "wandb"}  # these make no output
+WRITERS = {"matplotlib": "pillow", "onnxscript": "onnx-ir", "torch": "safetensors"}  # who writes the files of what the first makes
+
+
+@pytest.mark.parametrize("stage", list(PIPELINE)[1:])
+def test_what_makes_the_bytes_of_a_stage_is_pinned_and_a_parameter_of_it(stage: str) -> None:
+    pyproject = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    (keys,) = [params["pyproject.toml"] for params in PIPELINE[stage]["params"] if isinstance(params, dict)]
+    lists = [reduce(dict.__getitem__, key.split("."), pyproject) for key in keys]
+    pinned = {normalize(pin.partition("==")[0]) for pins in lists for pin in pins if "==" in pin}
+    provided = packages_distributions()
+    modules = {name for module in transitive(stage) for name in imports(module)[1]} - sys.stdlib_module_names
+    assert "numpy" in modules
+    assert [name for name in modules if not {normalize(each) for each in provided[name]} & (pinned | NO_BITS)] == []
+    assert [writer for maker, writer in WRITERS.items() if maker in pinned and writer not in pinned] == []
 
 
 @pytest.mark.parametrize("module", SERVING)
@@ -136,6 +157,29 @@ def test_every_choice_composes_to_valid_params(choice: str, tmp_path: Path) -> N
     assert list(sections) == list(PIPELINE)
     for stage, values in sections.items():
         getattr(importlib.import_module(f"pipeline.{stage}"), f"{stage.capitalize()}Params").model_validate(values)
+
+
+def test_sections_of_params_are_those_of_the_stages() -> None:
+    assert list(STAGES) == list(PIPELINE)
+
+
+def keys_of(file: str) -> set[str]:
+    """The knobs that a file of configs/ sets, as `train.student.start`."""
+    values = yaml.safe_load(Path("configs", file).read_text(encoding="utf-8"))
+    return set(flatten({section: knobs for section, knobs in values.items() if section != "defaults"}))
+
+
+def test_an_edit_of_the_main_config_is_not_overruled_by_a_group_that_is_chosen_by_default() -> None:
+    main = yaml.safe_load(Path("configs/config.yaml").read_text(encoding="utf-8"))
+    chosen = [f"{group}/{choice}.yaml" for group, choice in (next(iter(each.items())) for each in main["defaults"][1:]) if choice]
+    assert chosen == ["data/sample.yaml", "student/tinybert.yaml"]
+    assert keys_of("config.yaml") & set().union(*map(keys_of, chosen)) == set()
+
+
+def test_no_choice_but_the_benchmarks_reference_fixes_what_is_calibrated_on_validation() -> None:
+    fixed = {"prepare.refit", "train.calibration_temperature", "evaluate.threshold", "evaluate.label_threshold"}
+    files = [str(path.relative_to("configs")) for path in Path("configs").glob("*/*.yaml")]
+    assert [file for file in files if keys_of(file) & fixed] == ["data/banking77_reference.yaml"]
 
 
 def test_every_file_of_plots_is_an_output() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -12,23 +11,22 @@ from optuna.trial import TrialState
 
 from pipeline.errors import UserError
 from pipeline.sweeping import worker
+from pipeline.sweeping.experiment import find
+from pipeline.sweeping.space import Knob, Sweep
 from pipeline.sweeping.study import NAME, NOW
 from pipeline.sweeping.worker import Worker
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-KNOB = SimpleNamespace(draw=lambda trial, name: trial.suggest_float(name, 0.1, 0.2))
 
 
 @pytest.fixture
 def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    monkeypatch.setattr(worker, "run_experiment", lambda *_: None)
+    monkeypatch.setattr(worker, "run_experiment", lambda *_, **__: None)
     monkeypatch.setattr(worker, "judge", lambda *_: 0.5)
-    monkeypatch.setattr(worker, "override", lambda knob, value: f"{knob}={value}")
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/s.db", study_name="s", direction="maximize")
     study.set_user_attr(NAME, "x")
     turnstile: Any = None
-    space: Any = SimpleNamespace(knobs={"train.dropout": KNOB})
-    return Worker(study, space, [], 1, tmp_path, turnstile, silence_s=60)
+    return Worker(study, Sweep(knobs={"train.dropout": Knob(low=0.1, high=0.2)}), [], 1, tmp_path, turnstile, silence_s=60)
 
 
 def states(study: optuna.Study) -> list[TrialState]:
@@ -51,7 +49,7 @@ def test_a_stop_between_trials_queues_nothing_that_has_ended(idle: Worker, monke
 
 
 def test_a_stop_during_a_trial_queues_its_values(idle: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     idle.study.enqueue_trial({"train.dropout": 0.15}, user_attrs={NOW: True})
@@ -87,7 +85,7 @@ def test_a_trial_whose_worker_died_before_it_began_is_queued_again(idle: Worker)
 
 
 def test_a_trial_that_another_worker_runs_is_left_to_its_heartbeat(idle: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look(*_: object) -> None:
+    def look(*_: object, **__: object) -> None:
         worker.queue_unbegun(idle.study, silence_s=0)
 
     monkeypatch.setattr(worker, "run_experiment", look)
@@ -100,8 +98,8 @@ def test_a_worker_that_was_taken_for_dead_goes_on(
 ) -> None:
     firsts: list[bool] = []
 
-    def end_the_first_elsewhere(*arguments: Any) -> None:
-        firsts.append(arguments[4])
+    def end_the_first_elsewhere(*_: object, first: bool, **__: object) -> None:
+        firsts.append(first)
         if len(firsts) == 1:
             storage = idle.study._storage
             storage.set_trial_state_values(idle.study.trials[0]._trial_id, TrialState.FAIL)
@@ -111,3 +109,9 @@ def test_a_worker_that_was_taken_for_dead_goes_on(
     assert states(idle.study) == [TrialState.FAIL, TrialState.COMPLETE]
     assert firsts == [True, False]
     assert "trial 0: was silent too long, taken for dead" in capsys.readouterr().out
+
+
+def test_where_git_fails_no_experiment_is_found_but_a_line_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^git for-each-ref .*: fatal: not a git repository"):
+        find("x")

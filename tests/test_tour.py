@@ -15,7 +15,7 @@ from clones import Run, sh
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pipeline.check_model import folder_md5
+from pipeline.lock import folder_md5
 from pipeline.tour import LOCK, MODEL, NOTEBOOK, code_sha256, tidy
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import glob
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -43,17 +42,20 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
 
     Args:
         given: a file, a folder or a glob pattern (`**` for any depth).
-        output: a file if one file is given and this has a suffix of ours, else a folder.
+        output: a file if one file is given and this has a suffix, else a folder.
         suffix: of the outputs; by default that of each input.
 
     Raises:
-        UserError: there is nothing to score, an output would be among the inputs, or its folder is a file.
+        UserError: there is nothing to score, the output is of no format of ours or would be among the inputs, or its folder is a file.
     """
     root, sources = _find_sources(given)
-    single = Path(given).is_file() and output.suffix in FORMATS and not output.is_dir()
-    if single and suffix not in (None, output.suffix):
+    file_suffix = "" if output.is_dir() else output.suffix.lower()
+    single = Path(given).is_file() and file_suffix != ""
+    if single and file_suffix not in FORMATS:
+        raise UserError(f"{output}: its name ends in none of {', '.join(FORMATS)}: rename it, or make that folder first")
+    if single and suffix not in (None, file_suffix):
         raise UserError(f"{output}: ends in '{output.suffix}' where --format says '{suffix}': leave one out")
-    if not single and output.suffix in FORMATS and not output.is_dir():
+    if not single and file_suffix in FORMATS:
         raise UserError(f"{output}: {given} is more than one file: give a folder for the output")
     jobs = [
         Job(source, output if single else output / source.relative_to(root).with_suffix(suffix or source.suffix.lower()))
@@ -66,24 +68,15 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
     if set(targets) & {source.resolve() for source in sources} or (folder.is_dir() and output.resolve().is_relative_to(folder)):
         raise UserError(f"{output}: lies among the inputs: choose another place for the output")
     for place in sorted({job.target.parent for job in jobs}):
-        check_folder(place)
+        artifacts.check_folder(place)
     return jobs
 
 
-def check_folder(path: Path) -> None:
-    """Makes sure that a folder is there or can be made.
-
-    Raises:
-        UserError: it, or what it would lie in, is a file.
-    """
-    if there := file_in_the_way(path):
-        raise UserError(f"{there}: is a file: give a folder for the output")
-
-
-def file_in_the_way(folder: Path) -> Path | None:
-    """The file that has the name of a folder, or of one above it, so that the folder cannot be made; None where there is none."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return None if there.is_dir() else there
+def find_left_out(given: str) -> list[str]:
+    """Names of the files in a folder that are of no format of ours; none where something else than a folder is given."""
+    folder = Path(given)
+    files = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() not in FORMATS and file.is_file())
+    return sorted(str(file) for file in files if not _hidden(file))
 
 
 def _find_sources(given: str) -> tuple[Path, list[Path]]:
@@ -115,11 +108,10 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(("_", ".")) for part in path.parts if part not in ("..", "."))
 
 
-def identify(job: Job, model: Path, **settings: Any) -> dict[str, Any]:
-    """What the answers depend on: the input, the model and the settings."""
+def identify(job: Job, **settings: Any) -> dict[str, Any]:
+    """What the answers depend on: the input and the settings, the model among them."""
     found = job.source.stat()
-    sha256 = hashlib.sha256((model / artifacts.MANIFEST).read_bytes()).hexdigest()
-    return {"input": job.source.name, "bytes": found.st_size, "modified_ns": found.st_mtime_ns, "model": sha256} | settings
+    return {"input": job.source.name, "bytes": found.st_size, "modified_ns": found.st_mtime_ns} | settings
 
 
 def is_done(job: Job, identity: dict[str, Any]) -> bool:
@@ -132,7 +124,7 @@ def is_done(job: Job, identity: dict[str, Any]) -> bool:
         return False
     if not job.receipt.exists() and not job.parts.exists():
         raise UserError(f"{job.target}: is there and has no receipt of ours ({job.receipt.name}): remove it, or choose another output")
-    done = job.receipt.exists() and bool(artifacts.read_json(job.receipt)["made_from"] == identity)
+    done = bool((_read(job.receipt) or {}).get("made_from") == identity)
     if done:
         shutil.rmtree(job.parts, ignore_errors=True)  # of a run that was killed while it tidied up
     return done
@@ -152,7 +144,7 @@ def opened(job: Job, identity: dict[str, Any]) -> Iterator[Path]:
         except BlockingIOError:
             raise UserError(f"{job.parts}: another run is writing {job.target}: wait for it") from None
         plan = job.parts / PLAN
-        if not plan.exists() or artifacts.read_json(plan) != identity:
+        if _read(plan) != identity:
             for old in job.parts.glob("*.parquet"):
                 old.unlink()
             artifacts.write_json(plan, identity)
@@ -164,3 +156,11 @@ def close(job: Job, receipt: dict[str, Any]) -> None:
     """Writes the receipt, after which the parts are not needed."""
     artifacts.write_json(job.receipt, receipt)
     shutil.rmtree(job.parts)
+
+
+def _read(path: Path) -> Any:
+    """What a JSON file says; None if it is not there, or empty or cut as a machine that lost its power may leave it."""
+    try:
+        return artifacts.read_json(path)
+    except (FileNotFoundError, ValueError):
+        return None

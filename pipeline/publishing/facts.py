@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +9,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from pipeline import artifacts
+from pipeline.artifacts import SAMPLE, STUDENT
+from pipeline.csv_files import read_table
 from pipeline.encoders import ENCODERS, Encoder
 from pipeline.errors import UserError
-from pipeline.reporting.lockfile import LOCK, flatten, outputs
-from pipeline.reporting.results import SAMPLE, STUDENT, Results, read_results
+from pipeline.lock import LOCK, flatten, outputs
 from pipeline.revisions import Revision, head
+from pipeline.run_files import Results, read_results
 from pipeline.sources import CARD_SUFFIX, read_card
 
 MODEL, ONNX = Path("models/tinybert"), Path("models/onnx")
@@ -93,8 +94,8 @@ def read_facts(root: Path) -> Facts:
         dataset=_dataset(root, str(results.params["fetch.train"])),
         encoder=ENCODERS.get(str(params["fetch.encoder"])),
         start=ENCODERS.get(str(params["fetch.student_encoder"])) if params["train.student.start"] == "pretrained" else None,
-        weakest=_table(root / F1),
-        confusions=_table(root / CONFUSIONS),
+        weakest=read_table(root / F1),
+        confusions=read_table(root / CONFUSIONS),
         cost=_cost(root, results.params, metrics["machine"]["cpu"]),
         commit=commit,
         dirty=dirty,
@@ -131,8 +132,3 @@ def _cost(root: Path, params: dict[str, Any], cpu: str) -> dict[str, Any] | None
 def _recipe(params: dict[str, Any]) -> dict[str, Any]:
     """All knobs but the student's seed, of which a reference run has several."""
     return {key: value for key, value in params.items() if key != "train.seed"}
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))

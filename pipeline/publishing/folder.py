@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 
 from pipeline import artifacts
 from pipeline.errors import UserError
+from pipeline.lock import outputs
 from pipeline.manifest import FileRecord, record
 from pipeline.publishing.facts import Facts
 
@@ -60,7 +61,7 @@ def _provenance(facts: Facts, folder: Path) -> dict[str, Any]:
         "commit": facts.commit,
         "uncommitted_changes": facts.dirty,
         "lock_sha256": facts.lock_sha256,
-        "outputs": {out.path: out.md5 for stage in facts.results.lock.values() for out in stage.outs},
+        "outputs": {path: out.md5 for path, out in outputs(facts.results.lock).items()},
         "dataset": facts.dataset._asdict(),
         "encoders": [{"repository": e.repository, "revision": e.revision, "licence": e.licence} for e in (facts.encoder, facts.start) if e],
         "machine": facts.metrics["machine"],

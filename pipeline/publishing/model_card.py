@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from pipeline.markdown import code, table
 from pipeline.publishing.facts import MODEL, ONNX, OWN_NAME, OWN_OUT_OF_SCOPE, Facts
-from pipeline.reporting.markdown import code, table
 
 METRICS = {  # of metrics/evaluate.json: the hub's identifier, a name, and what the metric was computed with
     "accuracy": ("accuracy", "accuracy", None),

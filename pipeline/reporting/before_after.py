@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.charts import BLUE, GREY, ORANGE
+from pipeline.charts import BLUE, GREY, ORANGE, save
+from pipeline.markdown import printable
 from pipeline.reporting.findings import Findings, f1_changes
-from pipeline.reporting.markdown import printable
-from pipeline.reporting.results import Band
+from pipeline.run_files import Band
 
 MOST_BARS = 30
 
@@ -33,8 +33,7 @@ def draw(findings: Findings, folder: Path) -> list[str]:
         for name, make in makers.items():
             (folder / name).unlink(missing_ok=True)  # of an earlier report
             if (figure := make(findings)) is not None:
-                figure.savefig(folder / name, dpi=110, bbox_inches="tight", metadata={"Software": None})
-                plt.close(figure)
+                save(figure, folder / name, bbox_inches="tight")
                 drawn.append(name)
     return drawn
 

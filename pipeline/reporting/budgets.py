@@ -15,11 +15,13 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from scipy.stats import norm, t
 
-from pipeline.errors import UserError
+from pipeline.artifacts import STUDENT
+from pipeline.errors import UserError, misfit
+from pipeline.lock import differing, outputs
 from pipeline.paired import Difference
-from pipeline.reporting.lockfile import in_short, outputs
-from pipeline.reporting.results import METRICS, PREDICTIONS, STUDENT, Results, contradictions
+from pipeline.reporting.lockfile import in_short, stage_changes
 from pipeline.revisions import Revision
+from pipeline.run_files import METRICS, PREDICTIONS, Results, contradictions
 
 BUDGETS = "pyproject.toml"
 SECTION = "tool.budgets"
@@ -27,6 +29,7 @@ REFERENCES = "metrics/reference"
 CHECKPOINT = "models/tinybert"
 LEAST_SEEDS = 3  # the quantile for two is 12.7: such a floor would hide everything
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+DRAWING = ("featurize", "teach", "train")  # the stages of which another seed makes another student
 
 
 class Budgets(BaseModel):
@@ -51,6 +54,7 @@ class Spread(NamedTuple):
     seeds: int  # 1: declared, not measured
     source: str
     varied: tuple[str, ...] = ()  # the params that were set to each seed
+    unvaried: tuple[str, ...] = ()  # the stages that the change made run anew, and whose seed is not among them
 
     def floor(self, metric: str, significance: float) -> float:
         """The difference that two runs of one recipe under two seeds stay below, but for a share of ``significance``.
@@ -85,8 +89,8 @@ def read_budgets(root: Path) -> Budgets:
     except (KeyError, TypeError):
         raise UserError(f"{BUDGETS}: [{SECTION}] is missing: see the README, section 'Pull requests'") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{BUDGETS}: {SECTION}.{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}") from None
+        key, message = misfit(error, SECTION)
+        raise UserError(f"{BUDGETS}: {key}: {message}") from None
     except ValueError as error:
         raise UserError(f"{BUDGETS}: {error}") from None
 
@@ -118,14 +122,26 @@ def measured_spread(revision: Revision, dataset: Any) -> Spread | None:
     return None
 
 
+def unvaried(spread: Spread, before: Results, after: Results) -> tuple[str, ...]:
+    """The stages that ran anew, by params or by what came out, and whose luck a measured spread lacks."""
+    anew = {key.split(".")[0] for key in differing(before.params, after.params)}
+    anew |= {row.stage for row in stage_changes(before.lock, after.lock) if row.outs}
+    return tuple(stage for stage in DRAWING if spread.varied and stage in anew and f"{stage}.seed" not in spread.varied)
+
+
 def _figures(values: Any) -> list[float]:
     return TypeAdapter(Annotated[list[FiniteFloat], Field(min_length=LEAST_SEEDS)]).validate_python(values)
 
 
-def verdict(difference: Difference, floor: float, significance: float) -> str:
-    """``better``, ``worse`` or ``within noise``: significant on these queries, and more than a seed does."""
-    if not difference.is_significant(significance) or abs(difference.change) <= floor:
+def verdict(metric: str, difference: Difference, spread: Spread, significance: float) -> str:
+    """``better``, ``worse`` or ``within noise``: significant on these queries, and more than a seed does.
+
+    ``no verdict`` on more than the floor, where that lacks the luck of a stage that ran anew.
+    """
+    if not difference.is_significant(significance) or abs(difference.change) <= spread.floor(metric, significance):
         return "within noise"
+    if spread.unvaried:
+        return "no verdict"
     return "better" if difference.change > 0 else "worse"
 
 
@@ -154,10 +170,14 @@ def _fall(metric: str, budgets: Budgets, difference: Difference | None, spread: 
     name, allowed = f"{metric}_drop", f"at most {100 * tolerated:.2f} points, and not worse"
     if difference is None:
         return Check(name, allowed, "not paired", None, f"{name}: not judged: {why_not}")
-    worse = verdict(difference, spread.floor(metric, budgets.significance), budgets.significance) == "worse"
+    word = verdict(metric, difference, spread, budgets.significance)
+    worse = word == "worse"
     found = f"{-100 * difference.change:.2f} points{', worse' if worse else ''}" if difference.change < 0 else "no fall"
     if not worse and round(-difference.change, 9) <= tolerated:  # 0.80 - 0.77 is a little more than 0.03
-        return Check(name, allowed, found, False)
+        if word == "within noise" or difference.change > 0:
+            return Check(name, allowed, found, False)
+        line = f"{name}: not judged: a fall of {found}, and the noise floor lacks the luck of {', '.join(spread.unvaried)}, which ran anew"
+        return Check(name, allowed, found, None, line)
     why = "significantly and beyond the noise floor" if worse else "by more than is tolerated"
     line = (
         f"{TITLES[metric]} fell {why}: {difference.before:.4f} -> {difference.after:.4f} "

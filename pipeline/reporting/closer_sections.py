@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 
+from pipeline.markdown import capped, code, details, table
 from pipeline.reporting.findings import Findings, before_and_after, f1_changes, points
-from pipeline.reporting.markdown import capped, code, details, table
-from pipeline.reporting.results import Band
+from pipeline.run_files import Band
 
 MOST_ROWS, MOST_INTENTS, MOST_QUERIES = 40, 10, 50
 LONGEST_TEXT = 300  # characters of a query

@@ -10,7 +10,7 @@ from pipeline.metrics import f1_per_class
 from pipeline.paired import Difference, Pairs
 from pipeline.reporting.budgets import Budgets, Check, Spread, verdict
 from pipeline.reporting.matching import Match
-from pipeline.reporting.results import Results
+from pipeline.run_files import Results
 
 
 class Findings(NamedTuple):
@@ -31,7 +31,7 @@ class Findings(NamedTuple):
     def verdicts(self) -> dict[str, str]:
         """Verdict by metric; empty where figures cannot be paired."""
         level = self.budgets.significance
-        return {metric: verdict(row, self.spread.floor(metric, level), level) for metric, row in self.differences.items()}
+        return {metric: verdict(metric, row, self.spread, level) for metric, row in self.differences.items()}
 
 
 def f1_changes(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""``dvc.lock``: what each stage read and wrote, how two locks differ, and whether one matches the tree it lies in."""
+"""How two locks differ, and whether one matches the tree it lies in."""
 
 from __future__ import annotations
 
@@ -7,30 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
-LOCK = "dvc.lock"
-
-
-class Entry(BaseModel):
-    """A file or folder, by the hash of its content."""
-
-    path: str
-    md5: str | None = None
-    size: int | None = None
-
-
-class LockedStage(BaseModel):
-    """What a stage ran with, and what came out."""
-
-    cmd: str | list[str]
-    deps: list[Entry] = []
-    params: dict[str, dict[str, Any]] = {}
-    outs: list[Entry] = []
+from pipeline.lock import LOCK, Lock, LockedStage, differing, flatten, outputs, parse_lock
 
 
 class StageChange(NamedTuple):
@@ -42,40 +23,6 @@ class StageChange(NamedTuple):
     params: list[str]
     deps: list[str]
     outs: list[str]
-
-
-Lock = dict[str, LockedStage]
-
-
-def parse_lock(content: bytes) -> Lock:
-    """Reads a lock.
-
-    Raises:
-        ValueError: it is none (pydantic's and yaml's errors are turned into it).
-    """
-    try:
-        value = yaml.safe_load(content)
-        return TypeAdapter(Lock).validate_python(value.get("stages") if isinstance(value, dict) else value)
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ValueError(str(error)) from None
-
-
-def outputs(lock: Lock) -> dict[str, Entry]:
-    """Every output by its path."""
-    return {out.path: out for stage in lock.values() for out in stage.outs}
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, under dotted keys."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {key: leaf for name, inner in value.items() for key, leaf in flatten(inner, f"{prefix}.{name}" if prefix else str(name)).items()}
-
-
-def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """The keys whose values differ or that only one has, in the order of ``after``, then of ``before``."""
-    missing = object()
-    return [key for key in {**after, **before} if before.get(key, missing) != after.get(key, missing)]
 
 
 def stage_changes(before: Lock, after: Lock) -> list[StageChange]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+from pipeline.markdown import code
 from pipeline.paired import Pairs, pair
-from pipeline.reporting.markdown import code
-from pipeline.reporting.results import PREDICTIONS, Prediction, Results
+from pipeline.run_files import PREDICTIONS, Prediction, Results
 
 LEAST_SHARED = 0.5  # house decision: a comparison on less than half of the larger test set speaks for neither
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.artifacts import STUDENT
 from pipeline.github import MARKER
+from pipeline.lock import differing, outputs
+from pipeline.markdown import capped, code, details, table
 from pipeline.reporting.budgets import BUDGETS, CHECKPOINT, LEAST_SEEDS, REFERENCES, TITLES, Spread
 from pipeline.reporting.findings import Findings, before_and_after, number, points
-from pipeline.reporting.lockfile import differing, outputs, stage_changes
-from pipeline.reporting.markdown import capped, code, details, table
+from pipeline.reporting.lockfile import stage_changes
 from pipeline.reporting.matching import Match
-from pipeline.reporting.results import METRICS, PREDICTIONS, STUDENT, contradictions
+from pipeline.run_files import METRICS, PREDICTIONS, contradictions
 
-SIGNS = {"better": "▲ better", "worse": "▼ worse", "within noise": "≈ within noise"}
-LEADS = {"better": "▲ Better", "worse": "▼ Worse", "within noise": "≈ Within noise", "": "▲▼ Better and worse"}
+SIGNS = {"better": "▲ better", "worse": "▼ worse", "within noise": "≈ within noise", "no verdict": "? no verdict"}
+LEADS = {sign: mark[:2] + mark[2:].capitalize() for sign, mark in SIGNS.items()} | {"": "▲▼ Better and worse"}
 MODEL_METRICS = {"accuracy": "accuracy, %", "macro_f1": "macro-F1, %", "top3_accuracy": "top-3, %", "nll": "NLL", "ece": "ECE, %"}
 MOST_ROWS, MOST_NAMES = 40, 8
 TRACKED = ("metrics/", "plots/")  # outputs in git, whose size is nobody's concern
@@ -73,6 +75,9 @@ def _basis(findings: Findings, match: Match) -> str:
         f"Better or worse means *p* < {level:g} (accuracy) or an interval without 0 (macro-F1), and more points than the noise "
         f"floor: {floors}, by which two seeds of one recipe differ. {_spread(findings.spread)}"
     )
+    if findings.spread.unvaried:
+        names = ", ".join(map(code, findings.spread.unvaried))
+        lines.append(f"**That floor lacks the luck of {names}, which ran anew**: what lies beyond it has no verdict.")
     machines = findings.before.machine, findings.after.machine
     if all(machines) and machines[0] != machines[1]:
         told = [f"{key} {code(machines[0].get(key))} → {code(machines[1].get(key))}" for key in differing(*machines)[:6]]

@@ -10,12 +10,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from pipeline.progress import Epoch, read
-from pipeline.revisions import Revision
+from pipeline.revisions import Revision, git
 
 TARGET = "train"  # never further: a trial must not see the test split
 METRICS = "metrics/train.json"
@@ -106,15 +103,13 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 def find(name: str) -> Revision | None:
     """The commit of an experiment, or None."""
-    listed = subprocess.run(
-        ["git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps"], capture_output=True, text=True, check=True
-    ).stdout
+    listed = git(Path(), "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").decode()
     commits = [line.split()[0] for line in listed.splitlines() if line.endswith(f"/{name}")]
     return Revision(Path(), commits[0]) if commits else None
 
 
-def read_yaml(name: str, path: str) -> Any:
-    """A file of YAML or JSON as an experiment left it.
+def read_file(name: str, path: str) -> bytes:
+    """A file as an experiment left it.
 
     Raises:
         ExperimentError: the experiment or its file is missing.
@@ -123,4 +118,4 @@ def read_yaml(name: str, path: str) -> Any:
     content = revision.read(path) if revision else None
     if content is None:
         raise ExperimentError(f"experiment {name}: {path} is missing")
-    return yaml.safe_load(content)
+    return content

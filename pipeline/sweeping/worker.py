@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -9,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import TrialState
 
 from pipeline.errors import UserError
+from pipeline.lock import LOCK, parse_lock
 from pipeline.progress import Epoch
-from pipeline.sweeping.experiment import METRICS, ExperimentError, Turnstile, read_yaml, run_experiment
+from pipeline.sweeping.experiment import METRICS, ExperimentError, Turnstile, read_file, run_experiment
 from pipeline.sweeping.space import Sweep, look_up, override
 from pipeline.sweeping.study import NAME, RETRIES
 
@@ -87,7 +90,7 @@ class Worker:
 
         overrides = [*self.overrides, *(override(knob, value) for knob, value in values.items())]
         try:
-            run_experiment(name, overrides, self.logs / f"{name}.txt", self.turnstile, self.begun == 1, on_epoch)
+            run_experiment(name, overrides, self.logs / f"{name}.txt", self.turnstile, first=self.begun == 1, on_epoch=on_epoch)
             accuracy = judge(self.study, name, values)
         except ExperimentError as error:
             trial.set_user_attr("problem", str(error))
@@ -128,16 +131,16 @@ def judge(study: optuna.Study, name: str, values: dict[str, Any]) -> float:
         ExperimentError: the experiment ran with other values, or left no metrics.
         UserError: its rows are not those of the trials before.
     """
-    params = read_yaml(name, "params.yaml")
+    params = yaml.safe_load(read_file(name, "params.yaml"))
     if other := [knob for knob, value in values.items() if look_up(params, knob) != value]:
         raise ExperimentError(f"experiment {name}: {other[0]}: {look_up(params, other[0])!r} instead of {values[other[0]]!r}")
-    prepared = {out["path"]: out["md5"] for out in read_yaml(name, "dvc.lock")["stages"]["prepare"]["outs"]}
+    prepared = {out.path: out.md5 for out in parse_lock(read_file(name, LOCK))["prepare"].outs}
     if study.user_attrs.get(PREPARED, prepared) != prepared:
         raise UserError(
             f"experiment {name}: its prepared rows are not those of other trials: bring the data back, or begin another study with --study"
         )
     study.set_user_attr(PREPARED, prepared)
-    return float(read_yaml(name, METRICS)["validation_accuracy"])
+    return float(json.loads(read_file(name, METRICS))["validation_accuracy"])
 
 
 def count(study: optuna.Study) -> int:

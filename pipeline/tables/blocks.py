@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from pipeline.auditing.table import audit
 from pipeline.errors import UserError
 from pipeline.packages import complete
 from pipeline.provenance import fetched
+from pipeline.tables.audit import audit
 from pipeline.tables.drift import drift
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings

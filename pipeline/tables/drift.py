@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline import artifacts
-from pipeline.reporting.markdown import table
+from pipeline.markdown import table
 
 DRIFT = Path("metrics/reference/drift.json")
 

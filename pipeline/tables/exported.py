@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline import artifacts
-from pipeline.reporting.markdown import table
+from pipeline.markdown import table
 from pipeline.tables.cells import interval
 
 EXPORT, ABSTENTION = Path("metrics/export.json"), Path("metrics/abstention.json")

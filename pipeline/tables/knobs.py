@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from pipeline.markdown import table
 from pipeline.params import PARAMS_FILE
-from pipeline.reporting.markdown import table
 from pipeline.serving.settings import Settings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
-from pipeline.reporting.markdown import table
+from pipeline.markdown import table
 from pipeline.tables.cells import mean
 from pipeline.tables.results import MODELS
 

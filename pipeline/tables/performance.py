@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import artifacts
 from pipeline.bulk.records import PART_ROWS
-from pipeline.reporting.markdown import table
+from pipeline.markdown import table
 from pipeline.tables.cells import spread
 
 FOLDER = Path("metrics/reference")

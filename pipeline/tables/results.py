@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.errors import UserError
-from pipeline.reporting.markdown import table
+from pipeline.markdown import table
 from pipeline.tables.cells import interval, mean
 
 METRICS = Path("metrics/evaluate.json")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections import Counter
 from pathlib import Path
 
 from pipeline import artifacts
-from pipeline.reporting.markdown import table
+from pipeline.csv_files import read_table
+from pipeline.markdown import table
 
 AGREEMENT = Path("metrics/reference/sample.json")
-SAMPLE = Path("data/sample/queries.csv")
 OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
 
 
 def sample() -> str:
     """Statistics of our own queries, and how far a classifier trained on BANKING77 agrees with their labels."""
-    with SAMPLE.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_table(Path(artifacts.SAMPLE))
     words = [len(row["text"].split()) for row in rows]
     per_intent = Counter(row["intent"] for row in rows).values()
     facts = [
@@ -49,9 +47,8 @@ def sample() -> str:
 def out_of_scope() -> str:
     """Messages that belong to none of the intents: how many of each kind, and how long."""
     words: dict[str, list[int]] = {}
-    with OUT_OF_SCOPE.open(encoding="utf-8", newline="") as handle:
-        for row in csv.DictReader(handle):
-            words.setdefault(row["kind"], []).append(len(row["text"].split()))
+    for row in read_table(OUT_OF_SCOPE):
+        words.setdefault(row["kind"], []).append(len(row["text"].split()))
     words["all"] = [count for counts in words.values() for count in counts]
     rows = [
         [kind if kind == "all" else f"`{kind}`", str(len(counts)), f"{min(counts)} / {statistics.median(counts):g} / {max(counts)}"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.reporting.markdown import table
+from pipeline.markdown import table
 
 
 def stages() -> str:

@@ -5,27 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
+from pipeline.artifacts import SAMPLE, STUDENT, models_of
+from pipeline.calibration import expected_calibration_error
+from pipeline.lock import LOCK, Lock, flatten, outputs, parse_lock
 from pipeline.metrics import DECIMALS, accuracy, macro_f1
 from pipeline.paired import pair
-from pipeline.reporting.lockfile import LOCK, Lock, flatten, parse_lock
 from pipeline.revisions import Revision
 
 METRICS, DATA, MACHINE = "metrics/evaluate.json", "metrics/data.json", "metrics/machine.json"
-PREDICTIONS, PARAMS, SAMPLE = "metrics/predictions.csv", "params.yaml", "data/sample/queries.csv"
+PREDICTIONS, PARAMS = "metrics/predictions.csv", "params.yaml"
 PYPROJECT, REQUIREMENTS = "pyproject.toml", "requirements.lock"
 RELIABILITY = "plots/evaluate/reliability.csv"
 CURVES = {"training loss": "plots/train/loss.tsv", "validation accuracy": "plots/train/validation_accuracy.tsv"}
 DATASET = "data/raw/dataset"  # the output whose hash says that two ids mean the same row
-STUDENT = "tinybert"
-NO_MODEL = ("id", "label", "confidence")  # columns of the predictions that are no model's answers
+BINS = "evaluate.calibration_bins"
+ROUNDING, ECE_TOLERANCE = 0.5 * 10**-DECIMALS, 1e-5
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Parsed = TypeVar("Parsed")
@@ -40,6 +44,7 @@ class Prediction(BaseModel):
     id: str
     label: str
     predicted: str
+    confidence: Fraction
 
 
 class Band(BaseModel):
@@ -69,7 +74,8 @@ class Results(NamedTuple):
     @property
     def dataset(self) -> str | None:
         """The hash of the rows that ids name."""
-        return next((out.md5 for stage in self.lock.values() for out in stage.outs if out.path == DATASET), None)
+        entry = outputs(self.lock).get(DATASET)
+        return None if entry is None else entry.md5
 
 
 def read_results(revision: Revision) -> Results:
@@ -109,7 +115,7 @@ def read_results(revision: Revision) -> Results:
 
 
 def contradictions(results: Results) -> list[str]:
-    """Where the metrics are not what the predictions give: accuracy and macro-F1 of every model, counted anew.
+    """Where the metrics are not what the predictions give, counted anew: accuracy and macro-F1 of every model, the student's ECE.
 
     Returns:
         One line each, for example ``tinybert: accuracy is 0.9, by metrics/predictions.csv 0.840909``.
@@ -117,7 +123,7 @@ def contradictions(results: Results) -> list[str]:
     if unread := [f"{path}: {results.problems[path]}" for path in (METRICS, PREDICTIONS) if path in results.problems]:
         return unread
     rows = [row.model_dump() for row in results.predictions]
-    columns = {STUDENT if name == "predicted" else name: [row[name] for row in rows] for name in (rows or [{}])[0] if name not in NO_MODEL}
+    columns = {model: [row[column] for row in rows] for model, column in models_of((rows or [{}])[0]).items()}
     lines = [f"{model}: not in both {METRICS} and {PREDICTIONS}" for model in sorted(columns.keys() ^ results.metrics.keys())]
     for model in [model for model in results.metrics if model in columns]:
         pairs = pair([], [row["label"] for row in rows], columns[model], columns[model])
@@ -125,7 +131,20 @@ def contradictions(results: Results) -> list[str]:
         for metric, value in zip(("accuracy", "macro_f1"), counted, strict=True):
             if results.metrics[model].get(metric) != round(value, DECIMALS):
                 lines.append(f"{model}: {metric} is {results.metrics[model].get(metric)}, by {PREDICTIONS} {value:.{DECIMALS}f}")
-    return lines
+    return lines + (_calibration(results) if STUDENT in columns and STUDENT in results.metrics else [])
+
+
+def _calibration(results: Results) -> list[str]:
+    bins, written = results.params.get(BINS), results.metrics[STUDENT].get("ece", math.nan)
+    if not isinstance(bins, int) or bins < 1:
+        return [f"{PARAMS}: {BINS}: {bins}, so that the calibration error cannot be counted"]
+    right_N = np.array([row.predicted == row.label for row in results.predictions])
+    confidence_N = np.array([row.confidence for row in results.predictions])
+    # confidences are written to six decimals: one at the border of two bins may have been in either
+    counted = [expected_calibration_error(confidence_N + shift, right_N, bins) for shift in (0, -ROUNDING, ROUNDING)]
+    if any(abs(value - written) <= ECE_TOLERANCE for value in counted):
+        return []
+    return [f"{STUDENT}: ece is {written}, by {PREDICTIONS} {counted[0]:.{DECIMALS}f}"]
 
 
 def parse_predictions(content: bytes) -> list[Prediction]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.auditing.page import KINDS
-from pipeline.reporting.markdown import table
+from pipeline.markdown import table
 
 COUNTS = Path("metrics/reference/audit_banking77.json")
 PUBLISHED = "more than 1,400 of 10,003 (14 %)"  # Ying and Thomas 2022, in the abstract

@@ -1,0 +1,39 @@
+"""Refuses to run the pipeline with other versions than dvc.lock will say that its results were made with.
+
+Run     python -m pipeline.installed
+
+Needs nothing installed, since what it looks for may not be.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipeline.errors import UserError, exit_with_one_line
+
+PYPROJECT = Path("pyproject.toml")
+
+
+def main() -> None:
+    """Compares what the stages' code is pinned to with what is installed.
+
+    Raises:
+        UserError: one that `pyproject.toml` pins is not installed, or in another version.
+    """
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    for pin in [*project["dependencies"], *project["optional-dependencies"]["export"]]:
+        name, _, asked = pin.partition("==")
+        try:
+            installed = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            installed = "nothing"
+        if asked and installed != asked:
+            raise UserError(
+                f"{PYPROJECT}: {pin}, but {installed} is installed: `make lock` if it is new, then `make --always-make install`"
+            )
+
+
+if __name__ == "__main__":
+    exit_with_one_line(main)
