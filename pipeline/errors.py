@@ -7,7 +7,12 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:  # some who end here run where nothing is installed
+    from pydantic import ValidationError
+
+MISSING = "missing"
 
 _DISK = {
     errno.ENOSPC: "the disk is full: free some space and run again",
@@ -43,6 +48,27 @@ def exit_with_one_line(main: Callable[[], None], code: int = 1) -> None:
             raise
         traceback.print_exc()
         sys.exit(code)
+
+
+def misfit(error: ValidationError, *above: str) -> tuple[str, str]:
+    """The first thing that pydantic does not take.
+
+    Args:
+        error: what it raised.
+        above: the keys that what it was given lies under.
+
+    Returns:
+        The dotted key, and what is wrong with it: ``MISSING``, that it is unknown, or the value and what it should be.
+    """
+    first = error.errors()[0]
+    key = ".".join([*above, *map(str, first["loc"])]) or "the file"
+    if first["type"] == "missing":
+        return key, MISSING
+    if first["type"] == "extra_forbidden":
+        return key, "unknown key: remove it or mend its spelling"
+    message = first["msg"].removeprefix("Value error, ")
+    value = f"{first['input']!r}: " if first["loc"] and not isinstance(first["input"], dict) else ""
+    return key, f"{value}{message[0].lower()}{message[1:]}"
 
 
 def _errno(error: Exception) -> int | None:

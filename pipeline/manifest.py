@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline import artifacts
-from pipeline.errors import UserError
+from pipeline.errors import UserError, misfit
 
 REMEDY = "bring the folder back with `dvc checkout models/onnx`, or make it anew with `dvc repro export`"
 
@@ -71,11 +71,10 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: {REMEDY}") from None
+        raise UserError(f"{path}: no such file: make the model first: `make repro`") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path}: {key}: {first['msg'].lower()}: {REMEDY}") from None
+        key, message = misfit(error)
+        raise UserError(f"{path}: {key}: {message}: {REMEDY}") from None
     found = {str(item.relative_to(folder)) for item in folder.rglob("*") if not item.is_dir()} - {artifacts.MANIFEST}
     for name in sorted(found ^ manifest.files.keys()):
         problem = "not in the manifest" if name in found else "missing"

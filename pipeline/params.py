@@ -5,15 +5,17 @@ The fields' descriptions and bounds are the reference table of ``docs/params.md`
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import UserError
+from pipeline.errors import MISSING, UserError, misfit
 
 PARAMS_FILE = Path("params.yaml")
+STAGES = ("fetch", "prepare", "featurize", "teach", "train", "evaluate", "export")  # those of dvc.yaml: the sections that are read
 
 Section = TypeVar("Section", bound="Params")
 Precision = Annotated[
@@ -33,8 +35,8 @@ def read_params(name: str, section: type[Section], path: Path = PARAMS_FILE) -> 
     """Reads and checks one section of ``params.yaml``.
 
     Raises:
-        UserError: the file is missing or no YAML, the section is missing, or a key or value does not fit; the first
-            misfit is named.
+        UserError: the file is missing or no YAML, the section is missing, another section is none of a stage, or a key or value does not
+            fit; the first misfit is named.
     """
     try:
         sections = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -44,20 +46,16 @@ def read_params(name: str, section: type[Section], path: Path = PARAMS_FILE) -> 
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(sections, dict) or not isinstance(sections.get(name), dict):
         raise UserError(f"{path}: section '{name}' is missing: compose the file with `make params`")
+    if unknown := sorted(map(str, sections.keys() - {name, *STAGES})):  # from `+students=scratch`, say, which Hydra suggests for a slip
+        raise UserError(f"{path}: {unknown[0]}: no stage reads such a section: remove it, or mend its spelling (docs/params.md)")
     try:
         return section.model_validate(sections[name])
     except ValidationError as error:
-        raise UserError(f"{path}: {_describe(name, error)}") from None
-
-
-def _describe(section: str, error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join([section, *map(str, first["loc"])])
-    if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key: remove it or mend its spelling"
-    if first["type"] == "missing":
-        return f"{key}: missing: compose the file with `make params`"
-    message = first["msg"].removeprefix("Value error, ")
-    hint = " (YAML reads 1e-4 as text: write 1.0e-4)" if isinstance(first["input"], str) and first["type"] == "float_type" else ""
-    value = "" if isinstance(first["input"], dict) else f"{first['input']!r}: "
-    return f"{key}: {value}{message[0].lower()}{message[1:]}{hint}"
+        key, message = misfit(error, name)
+        if message == MISSING:
+            message += ": compose the file with `make params`"
+        elif re.fullmatch("'.*': input should be a valid number", message):
+            message += " (YAML reads 1e-4 as text: write 1.0e-4)"
+        elif number := re.fullmatch("([0-9.]+): input should be a valid string", message):
+            message += f" (to make a number text: -S \"{key}='{number[1]}'\")"
+        raise UserError(f"{path}: {key}: {message}") from None

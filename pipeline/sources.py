@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline import hub
-from pipeline.errors import UserError
+from pipeline.errors import UserError, misfit
 from pipeline.rows import LONGEST_FIELD, Row
 
 NAME_THEM = "name yours with fetch.text_column and fetch.label_column"
@@ -93,8 +93,8 @@ def read_card(path: Path) -> Card:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        key, message = misfit(error)
+        raise UserError(f"{path}: {key}: {message}") from None
 
 
 def bring_card(card: Card) -> dict[str, list[Row]]:
@@ -111,6 +111,7 @@ def bring_card(card: Card) -> dict[str, list[Row]]:
             raise UserError(
                 f"{folder or card.repository}: {card.name} {split}: {len(splits[split])} rows with content sha256 {content}, "
                 f"expected {pinned.rows} rows with {pinned.sha256}: this is another version of the dataset"
+                f"{f': mend or unset ${card.folder_variable}' if folder else ''}"
             )
     return splits
 
@@ -123,14 +124,21 @@ def content_sha256(rows: list[Row]) -> str:
 def _from_folder(card: Card, folder: Path) -> dict[str, list[Row]]:
     print(f"{card.name}: from ${card.folder_variable}", flush=True)
     files = {split: folder / f"{split}.csv" for split in ("train", "test")}
-    return {split: _canonical(read_csv(path, card.text_column, card.folder_label_column)) for split, path in files.items()}
+    remedy = (
+        f"set ${card.folder_variable}, now '{folder}', to the absolute path of a folder with train.csv and test.csv; "
+        f"columns {card.text_column},{card.folder_label_column}"
+    )
+    for path in files.values():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file: {remedy}")
+    return {split: _canonical(read_csv(path, card.text_column, card.folder_label_column, remedy)) for split, path in files.items()}
 
 
 def _from_hub(card: Card) -> dict[str, list[Row]]:
     from datasets import load_dataset  # noqa: PLC0415  imports slowly, and only this path needs it
     from datasets.exceptions import DatasetsError  # noqa: PLC0415
 
-    remedy = f"run where the hub can be reached, or set {card.folder_variable} to a folder with train.csv and test.csv"
+    remedy = f"run where the hub can be reached, or set ${card.folder_variable} to a folder with train.csv and test.csv"
     try:
         hub.preflight()
         print(f"{card.name}: from the hub, revision {card.revision[:12]}", flush=True)

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import softmax
-from small_models import LABELS, make_tokenizer, texts
+from small_models import LABELS, TEMPERATURE, make_tokenizer, texts
 
-from pipeline.abstention import label_sets
+from pipeline.decision import accepts, label_sets, probabilities
 from pipeline.errors import UserError
 from pipeline.inference import run_batches
 from pipeline.manifest import record
-from pipeline.onnx_session import multiplies_bytes
+from pipeline.onnx_session import multiplies_bytes, open_session, order_by_length, run_session
 from pipeline.serving.classifier import Classifier
 from pipeline.student import load_student
+from pipeline.tokens import encode
 
 TEXTS = [*texts(30, seed=5), "", "  Lost\tmy\ncard ", "¿dónde?", "i lost \0my card", "\u202elost card", "💳💳", "card \ud83d", "x" * 5000]
 
@@ -53,6 +54,20 @@ def test_answers_are_the_checkpoints_calibrated_probabilities(project: Path, fol
         assert (answer.label, answer.confidence) == answer.top[0]
         assert answer.accepted == (p.max() >= 0.6)
         assert answer.label_set == tuple(LABELS[i] for i in order if labels[i])
+
+
+def test_the_service_decides_by_the_rule_that_was_measured(folder: Path) -> None:
+    whole = [text for text in TEXTS if "\ud83d" not in text]
+    ids = encode(make_tokenizer(), whole)
+    logits_NC = run_session(open_session((folder / "fp32.onnx").read_bytes(), 1), ids, order_by_length(ids))
+    p_NC = probabilities(logits_NC.astype(np.float64), TEMPERATURE)
+    threshold, label_threshold = float(np.sort(p_NC.max(axis=1))[9]), float(np.sort(p_NC.ravel())[99])  # what one has exactly
+    rewrite_manifest(folder, graph="fp32", threshold=threshold, conformal={"coverage": 0.95, "threshold": label_threshold})
+    answers = Classifier.load(folder).answer(whole)
+    assert [answer.accepted for answer in answers] == accepts(p_NC, threshold).tolist()
+    assert sum(answer.accepted for answer in answers) == len(whole) - 9
+    in_set = [set(np.array(LABELS)[labels]) for labels in label_sets(p_NC, label_threshold)]
+    assert [set(answer.label_set) for answer in answers] == in_set
 
 
 def test_some_are_accepted_and_some_sets_have_several_labels(project: Path) -> None:
@@ -134,9 +149,9 @@ def other_tokenizer(folder: Path) -> None:
     [
         (pickle_beside, r"model\.pkl: not in the manifest: "),
         (lose_graph, r"int8\.onnx: missing: "),
-        (lose_manifest, r"manifest\.json: no such file: "),
-        (break_manifest, r"manifest\.json: the file: invalid json"),
-        (unknown_format, r"manifest\.json: format: input should be 1: "),
+        (lose_manifest, r"manifest\.json: no such file: make the model first: `make repro`"),
+        (break_manifest, r"manifest\.json: the file: invalid JSON"),
+        (unknown_format, r"manifest\.json: format: 2: input should be 1: "),
         (flip_a_byte, r"int8\.onnx: sha256 is \w+, the manifest's is \w+: "),
         (permute_labels, rf"labels\.json: not the labels of the {INT8_OR_ELSE} graph, in its order: "),
         (forget_a_label, rf"labels\.json: not the labels of the {INT8_OR_ELSE} graph, in its order: "),

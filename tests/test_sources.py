@@ -76,5 +76,5 @@ def test_the_card_of_banking77_is_whole_and_a_broken_one_is_one_line(tmp_path: P
     assert (card.train.rows, card.test.rows) == (10003, 3080)
     broken = tmp_path / "card.yaml"
     broken.write_text("name: x\n")
-    with pytest.raises(UserError, match="Field required"):
+    with pytest.raises(UserError, match=r"card\.yaml: licence: missing$"):
         read_card(broken)

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from pipeline.errors import UserError
+from pipeline.errors import MISSING, UserError, misfit
 
 PREFIX = "SERVE_"
+SHORTEST_KEY = 16
 
 
 class Settings(BaseModel):
@@ -35,7 +36,7 @@ class Settings(BaseModel):
         64,
         ge=1,
         le=100_000,
-        description="texts that may be with the model at the same time; a request beyond it that is not alone gets 503",
+        description="texts with the model at a time; further requests get 503; a single request may exceed it if none is running",
     )
     body_timeout_s: float = Field(
         5.0, gt=0, le=600, description="seconds within which a body must have come, else 408; and a head, else the connection is closed"
@@ -47,7 +48,7 @@ class Settings(BaseModel):
     commit: str | None = Field(None, description="git commit to tell in `/version`; by default that of the working directory, if any")
     api_key: SecretStr | None = Field(
         None,
-        min_length=16,
+        min_length=SHORTEST_KEY,
         description="if set, requests must carry it in `X-API-Key`; in the environment alone, where `ps` does not show it",
     )
 
@@ -67,16 +68,12 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str], desc
     try:
         return Settings.model_validate(values | flags)
     except ValidationError as error:
-        raise UserError(_describe(error.errors(include_url=False)[0], set(flags))) from None
-
-
-def _describe(misfit: Any, flags: set[str]) -> str:
-    name = str(misfit["loc"][0])
-    if misfit["type"] == "missing":
-        return f"{_flag(name)}: missing: name the folder that stage export wrote: {_flag(name)} models/onnx"
-    given = _flag(name) if name in flags else PREFIX + name.upper()
-    value = "" if name == "api_key" else f"{misfit['input']!r}: "
-    return f"{given}: {value}{misfit['msg'][0].lower()}{misfit['msg'][1:]}"
+        key, message = misfit(error)
+        if message == MISSING:
+            raise UserError(f"{_flag(key)}: missing: name the folder that stage export wrote: {_flag(key)} models/onnx") from None
+        if key == "api_key":  # its value is printed nowhere
+            message = f"shorter than {SHORTEST_KEY} characters"
+        raise UserError(f"{_flag(key) if key in flags else PREFIX + key.upper()}: {message}") from None
 
 
 def _flag(name: str) -> str:
