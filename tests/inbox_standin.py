@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import sys
 import time
 from collections.abc import Sequence
 
-from pipeline.serve import Server
-from pipeline.serving.app import Version, create_app
+from model_standin import serve
+
 from pipeline.serving.classifier import Answer
-from pipeline.serving.settings import read_settings
 
 LABELS = ("$100", "-1_day", "<b>bold</b>", "=cmd|' /C calc'!A1", "card_arrival", "change_pin", "lost_card", "top_up")
 
@@ -32,11 +28,4 @@ class Standin:
         return Answer(label, confidence, top[:top_k], not (told and told[3]), (label,), len(text) > 1_000)
 
 
-def main() -> None:
-    settings = read_settings(sys.argv[1:], os.environ)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    version = Version(commit=None, model_sha256="0" * 64, graph="none", labels=len(LABELS), threshold=0.5, metrics={})
-    Server(create_app(Standin(), settings, version), settings).run()  # type: ignore[arg-type]
-
-
-main()
+serve(Standin())

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline.serve import Server
 from pipeline.serving.app import Version, create_app
@@ -26,11 +27,13 @@ class Standin:
         return [Answer("first", 0.75, top[:top_k], text != "unsure", ("first",), False) for text in texts]
 
 
-def main() -> None:
+def serve(model: Any) -> None:
+    """Runs the service around what stands in for a ``Classifier``."""
     settings = read_settings(sys.argv[1:], os.environ)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    version = Version(commit=None, model_sha256="0" * 64, graph="none", labels=2, threshold=0.5, metrics={})
-    Server(create_app(Standin(), settings, version), settings).run()  # type: ignore[arg-type]
+    version = Version(commit=None, model_sha256="0" * 64, graph="none", labels=len(model.labels), threshold=0.5, metrics={})
+    Server(create_app(model, settings, version), settings).run()
 
 
-main()
+if __name__ == "__main__":
+    serve(Standin())

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from clones import sh, small_run, stages_run
 from pydantic import ValidationError
-from wandb_records import read_records
-from wandb_standin import serve
+from wandb_standin import read_records, serve
 
 from pipeline.recipe import TrainParams
 
