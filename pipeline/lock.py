@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, misfit
 
 LOCK = "dvc.lock"
 
@@ -43,13 +43,15 @@ def parse_lock(content: bytes) -> Lock:
     """Reads a lock.
 
     Raises:
-        ValueError: it is none (pydantic's and yaml's errors are turned into it).
+        ValueError: it is none; yaml's and pydantic's errors are turned into it.
     """
     try:
         value = yaml.safe_load(content)
         return TypeAdapter(Lock).validate_python(value.get("stages") if isinstance(value, dict) else value)
-    except (yaml.YAMLError, ValidationError) as error:
+    except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
+    except ValidationError as error:
+        raise ValueError(": ".join(misfit(error, "stages"))) from None
 
 
 def read_lock(path: Path) -> Lock:
