@@ -15,6 +15,17 @@ def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> No
     assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
 
 
+def test_where_every_answer_is_right_the_confidence_is_what_so_many_rows_support() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(8, size=20)
+    logits = rng.normal(size=(20, 8)) + 8 * np.eye(8)[labels]
+    temperature = fit_temperature(logits, labels)
+    assert 0.9 < softmax(logits / temperature, axis=1).max(axis=1).mean() < 21 / 22 + 0.01
+    noise = rng.normal(size=(100, 8))
+    assert softmax(noise / temperature, axis=1).max(axis=1).max() < 0.8
+    assert softmax(noise / 0.05, axis=1).max(axis=1).max() > 0.99  # of what bare labels ask for
+
+
 def test_error_is_the_weighted_gap_by_hand() -> None:
     confidence, correct = np.array([0.95, 0.95, 0.55, 0.55]), np.array([1, 0, 1, 1])
     assert reliability(confidence, correct, 10) == [(2, pytest.approx(0.55), 1.0), (2, pytest.approx(0.95), 0.5)]
