@@ -16,7 +16,12 @@ from pipeline.metrics import DECIMALS, accuracy, macro_f1
 from pipeline.paired import pair
 
 INTENTS = ("age_limit", "card_swallowed", "change_pin", "exchange_rate", "terminate_account")
-PARAMS: dict[str, Any] = {"fetch": {"train": "mine.csv", "test": None}, "train": {"learning_rate": 0.001, "seed": 42}}
+PARAMS: dict[str, Any] = {
+    "fetch": {"train": "mine.csv", "test": None},
+    "teach": {"seed": 42},
+    "train": {"learning_rate": 0.001, "seed": 42},
+    "evaluate": {"calibration_bins": 15},
+}
 STAGES: dict[str, Any] = {
     "fetch": {"cmd": "python fetch.py", "deps": ["fetch.py"], "params": ["fetch"], "outs": ["data/raw/dataset"]},
     "train": {
@@ -68,12 +73,12 @@ def write_run(
     checkpoint: int = 56_000_000,
     dataset: str = "1",
     params: dict[str, Any] | None = None,
-    claimed: float | None = None,
+    claimed: dict[str, float] | None = None,
 ) -> None:
     """Leaves in a working tree what a run leaves, under a lock that matches it.
 
     Args:
-        claimed: an accuracy that is not that of the predictions.
+        claimed: metrics that are not those of the predictions.
     """
     for folder in ("metrics", ".dvc"):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -87,13 +92,14 @@ def write_run(
     figures = accuracy(pairs.labels_N, pairs.after_N), macro_f1(pairs.labels_N, pairs.after_N, len(pairs.intents))
     measures = {"parameters": parameters, "top3_accuracy": 1.0, "nll": 0.5, "ece": ece}
     measures |= {name: round(value, DECIMALS) for name, value in zip(("accuracy", "macro_f1"), figures, strict=True)}
-    measures |= {} if claimed is None else {"accuracy": claimed}
+    measures |= claimed or {}
     (root / "metrics/evaluate.json").write_text(json.dumps({"tinybert": measures}))
     with (root / "metrics/predictions.csv").open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["id", "label", "predicted", "confidence"])
         names = ids or [f"train.csv:{i + 2}" for i in range(len(truth))]
-        writer.writerows((*row, "0.9") for row in zip(names, truth, predicted, strict=True))
+        confidence = f"{max(0.0, figures[0] - ece):.6f}"
+        writer.writerows((*row, confidence) for row in zip(names, truth, predicted, strict=True))
     write_lock(root, dataset, checkpoint, hashlib.md5("".join(predicted).encode()).hexdigest())
 
 
