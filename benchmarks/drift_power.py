@@ -12,15 +12,15 @@ Writes metrics/reference/drift.json, from which docs/drift.md is generated; ends
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline import artifacts
+from pipeline.csv_files import read_table
 from pipeline.drifting.profiles import Profile, describe
 from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
@@ -67,19 +67,25 @@ def change(cause: str, rows: np.ndarray, pools: dict[str, Profile], rng: np.rand
     return take(pools["test"], rows)._replace(intents=rng.choice(intents[np.isin(intents, more)], len(rows)))
 
 
-def one_draw(
-    cause: str | None, share: float, queries: int, pools: dict[str, Profile], classes: int, learnt: bool, seed: int
-) -> dict[str, bool]:
+class Case(NamedTuple):
+    """What becomes of new queries."""
+
+    cause: str | None
+    share: float = 0.0  # of them that are changed
+    learnt: bool = False  # whether their confidence is held against that of queries that the model learnt from
+
+
+def one_draw(case: Case, queries: int, pools: dict[str, Profile], classes: int, seed: int) -> dict[str, bool]:
     """Which checks are alarmed in one draw."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(pools["test"].words))
     reference, rows = take(pools["test"], order[: len(order) // 2]), order[len(order) // 2 :][:queries]
-    moved = round(share * queries)
+    moved = round(case.share * queries)
     new = take(pools["test"], rows[moved:])
-    if cause:
-        new = join(new, change(cause, rows[:moved], pools, rng))
+    if case.cause:
+        new = join(new, change(case.cause, rows[:moved], pools, rng))
     reference = reference._replace(words=pools["train"].words)
-    if learnt:
+    if case.learnt:
         reference = reference._replace(confidence=pools["train"].confidence)
     return {check.name: check.drifted() for check in compare(reference, new, classes, seed)}
 
@@ -87,18 +93,15 @@ def one_draw(
 def alarm_rates(pools: dict[str, Profile], classes: int, draws: int) -> list[dict[str, Any]]:
     """Share of draws with an alarm, by cause, share replaced and number of queries; and by check at the largest number."""
     sizes = sizes_of(len(pools["test"].words))
-    cases: list[tuple[str | None, float, bool]] = [(None, 0.0, False)]
-    cases += [(cause, share, False) for cause in CAUSES for share in SHARES]
-    cases.append((None, 0.0, True))
     rows = []
-    for cause, share, learnt in cases:
-        by_size, seeds = {}, range(draws if cause or learnt else FOR_A_RATE_NEAR_ZERO * draws)
+    for case in [Case(None), *(Case(cause, share) for cause in CAUSES for share in SHARES), Case(None, learnt=True)]:
+        by_size, seeds = {}, range(draws if case.cause or case.learnt else FOR_A_RATE_NEAR_ZERO * draws)
         for queries in sizes:
-            found = [one_draw(cause, share, queries, pools, classes, learnt, seed) for seed in seeds]
+            found = [one_draw(case, queries, pools, classes, seed) for seed in seeds]
             by_size[str(queries)] = round(float(np.mean([any(alarms.values()) for alarms in found])), 4)
         checks = {name: round(float(np.mean([alarms[name] for alarms in found])), 4) for name in Profile._fields}
-        rows.append({"cause": cause, "share": share, "learnt": learnt, "draws": len(seeds), "alarms": by_size, "checks": checks})
-        print(f"{cause or ('against training rows' if learnt else 'none')} {share:g}: {by_size}", flush=True)
+        rows.append(case._asdict() | {"draws": len(seeds), "alarms": by_size, "checks": checks})
+        print(f"{case.cause or ('against training rows' if case.learnt else 'none')} {case.share:g}: {by_size}", flush=True)
     return rows
 
 
@@ -119,8 +122,7 @@ def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[s
         raise UserError(f"{data / artifacts.split_table('test')}: {len(test)} queries: at least {2 * QUERIES[0]} are needed")
     if not out_of_scope.exists():
         raise UserError(f"{out_of_scope}: no such file: run in the root of the repository")
-    with out_of_scope.open(encoding="utf-8", newline="") as handle:
-        strange = [row["text"] for row in csv.DictReader(handle)]
+    strange = [row["text"] for row in read_table(out_of_scope)]
     if len(strange) < (needed := round(SHARES[-1] * sizes[-1])):
         raise UserError(f"{out_of_scope}: {len(strange)} queries: at least {needed} are needed")
     draw = random.Random(0)

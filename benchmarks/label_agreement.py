@@ -20,16 +20,16 @@ from sklearn.model_selection import StratifiedKFold
 
 from pipeline import artifacts
 from pipeline.bag_of_words import fit_linear
-from pipeline.charts import write_table
+from pipeline.csv_files import write_table
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.featurize import load_tokenizer, token_ids
 from pipeline.inference import run_batches
 from pipeline.near_twins import WORD, nearest_by_jaccard
 from pipeline.pooled import PooledClassifier, load_encoder
 from pipeline.runtime import fix_runtime
 from pipeline.sources import bring_card, read_card, read_csv
+from pipeline.tokens import encode, load_tokenizer
 
-SAMPLE, RESULT = Path("data/sample/queries.csv"), Path("metrics/reference/sample.json")
+SAMPLE, RESULT = Path(artifacts.SAMPLE), Path("metrics/reference/sample.json")
 ENCODER, CARD = Path("data/raw/encoder"), Path("data/banking77.yaml")
 TWIN = 0.7
 STRENGTHS = (1.0, 3.0, 10.0, 30.0)  # inverse regularization: scikit-learn's default .. that of `teach`
@@ -40,8 +40,7 @@ LEAST_WORDS = 5  # shorter queries ("my card was refused") are everybody's words
 def embed(texts: list[str]) -> np.ndarray:
     """Normalised sentence embeddings of the base encoder, shape (N, hidden)."""
     model = PooledClassifier(load_encoder(ENCODER), classes=2, normalize=True)
-    ids = [np.array(row) for row in token_ids(load_tokenizer(ENCODER, 128).encode_batch(texts)).to_pylist()]
-    return run_batches(model, ids, "fp32", output=model.embed)
+    return run_batches(model, encode(load_tokenizer(ENCODER, 128), texts), "fp32", output=model.embed)
 
 
 def find_contained(texts: list[str], references: list[str]) -> list[int]:

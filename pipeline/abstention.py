@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from pipeline.decision import accepts, label_sets
 from pipeline.errors import UserError
-from pipeline.metrics import DECIMALS
+from pipeline.metrics import DECIMALS, with_intervals
 
 
 class Thresholds(NamedTuple):
     """The confidence below which a person is asked, and the probability from which on a label is in a query's set."""
 
     confidence: float
-    label: float
+    label_threshold: float
 
 
 def choose_threshold(confidence_N: np.ndarray, correct_N: np.ndarray, target: float) -> float:
@@ -45,21 +46,15 @@ def choose_conformal_threshold(p_NC: np.ndarray, labels_N: np.ndarray, coverage:
 
     Split conformal prediction with least ambiguous sets (Sadinle, Lei & Wasserman 2019, arXiv 1609.00451): the smallest sets of all that
     keep the promise. The rank is that of the finite sample: the ``floor((n + 1) (1 - coverage))``-th lowest probability of a true label.
+    It is a promise where these rows serve nothing else. Ours also chose the temperature, and the knobs were tuned on them, so it is an aim.
     """
     rank = math.floor((len(labels_N) + 1) * (1 - coverage) + 1e-9)
     return float(np.sort(p_NC[np.arange(len(labels_N)), labels_N])[rank - 1]) if rank else 0.0
 
 
-def label_sets(p_NC: np.ndarray, threshold: float) -> np.ndarray:
-    """Which labels are in each query's set, booleans of shape (N, C); the likeliest always is: an empty set helps nobody."""
-    in_set_NC = p_NC >= threshold
-    in_set_NC[np.arange(len(p_NC)), p_NC.argmax(axis=1)] = True
-    return in_set_NC
-
-
 def among_accepted(p_NC: np.ndarray, labels_N: np.ndarray, threshold: float) -> dict[str, float]:
     """``accepted``: the share of queries with a confidence from the threshold on; ``accepted_accuracy``: of their answers (1 of none)."""
-    accepted_N = p_NC.max(axis=1) >= threshold
+    accepted_N = accepts(p_NC, threshold)
     correct_N = p_NC.argmax(axis=1) == labels_N
     return {"accepted": float(accepted_N.mean()), "accepted_accuracy": float(correct_N[accepted_N].mean()) if accepted_N.any() else 1.0}
 
@@ -72,8 +67,8 @@ def choose_thresholds(
     Raises:
         UserError: one is not given, and the validation rows were trained on.
     """
-    confidence, label = given
-    for key, value in (("threshold", confidence), ("label_threshold", label)):
+    confidence, label_threshold = given
+    for key, value in (("threshold", confidence), ("label_threshold", label_threshold)):
         if value is None and in_train:
             raise UserError(
                 f"params.yaml: evaluate.{key}: null: after prepare.refit validation is part of train, so nothing can be chosen there: "
@@ -81,18 +76,26 @@ def choose_thresholds(
             )
     if confidence is None:
         confidence = choose_threshold(p_NC.max(axis=1), p_NC.argmax(axis=1) == labels_N, target)
-    if label is None:
-        label = choose_conformal_threshold(p_NC, labels_N, coverage)
-    return Thresholds(round(confidence, DECIMALS), math.floor(label * 10**DECIMALS) / 10**DECIMALS)  # up would cost the set its label
+    if label_threshold is None:
+        label_threshold = choose_conformal_threshold(p_NC, labels_N, coverage)
+    rounded_down = math.floor(label_threshold * 10**DECIMALS) / 10**DECIMALS  # up would cost the set its label
+    return Thresholds(round(confidence, DECIMALS), rounded_down)
 
 
 def measure(p_NC: np.ndarray, labels_N: np.ndarray, thresholds: Thresholds) -> dict[str, float]:
     """What the thresholds do: those of ``among_accepted``; ``coverage`` and ``mean_labels`` of the label sets."""
-    in_set_NC = label_sets(p_NC, thresholds.label)
+    in_set_NC = label_sets(p_NC, thresholds.label_threshold)
     return among_accepted(p_NC, labels_N, thresholds.confidence) | {
         "coverage": float(in_set_NC[np.arange(len(labels_N)), labels_N].mean()),
         "mean_labels": float(in_set_NC.sum(axis=1).mean()),
     }
+
+
+def measure_with_intervals(p_NC: np.ndarray, labels_N: np.ndarray, thresholds: Thresholds, samples: int, seed: int) -> dict[str, float]:
+    """``measure`` with intervals; that of the accuracy among the accepted takes for granted how many are accepted."""
+    rows = len(labels_N)
+    shares = {"accepted": rows, "accepted_accuracy": int(accepts(p_NC, thresholds.confidence).sum()), "coverage": rows}
+    return with_intervals(lambda drawn: measure(p_NC[drawn], labels_N[drawn], thresholds), shares, rows, samples, seed)
 
 
 def measure_out_of_scope(p_NC: np.ndarray, p_OC: np.ndarray, kinds: Sequence[str], threshold: float) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def measure_out_of_scope(p_NC: np.ndarray, p_OC: np.ndarray, kinds: Sequence[str
     """
     inside_N, outside_O = p_NC.max(axis=1), p_OC.max(axis=1)
     is_query = np.repeat([True, False], [len(inside_N), len(outside_O)])
-    let_through_O = outside_O >= threshold
+    let_through_O = accepts(p_OC, threshold)
     kind_O = np.array(kinds)
     return {
         "texts": len(outside_O),
@@ -127,5 +130,5 @@ def risk_coverage(p_NC: np.ndarray, labels_N: np.ndarray, p_OC: np.ndarray, poin
     rows = []
     for threshold in chosen:
         share = among_accepted(p_NC, labels_N, threshold)
-        rows.append((float(threshold), share["accepted"], share["accepted_accuracy"], float((p_OC.max(axis=1) >= threshold).mean())))
+        rows.append((float(threshold), share["accepted"], share["accepted_accuracy"], float(accepts(p_OC, threshold).mean())))
     return rows

@@ -7,6 +7,7 @@ leaves at most a ``.partial-`` entry, which git and DVC ignore and the next run 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -89,12 +90,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a path to write; it replaces ``path`` when the block ends without an error."""
+    """Yields a path to write; it replaces ``path``, for good, when the block ends without an error."""
     partial = _partial(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
+        _sync(partial)
         partial.replace(path)
+        _sync(path.parent)
     finally:
         _remove(partial)
 
@@ -124,6 +127,15 @@ def file_in_the_way(folder: Path) -> Path | None:
     """The file that has the name of a folder, or of one above it, so that the folder cannot be made; None where there is none."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     return None if there.is_dir() else there
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk: else a power cut can leave the new name on an empty file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _partial(path: Path) -> Path:

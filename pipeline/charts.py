@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -13,6 +12,9 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from pipeline import artifacts
+from pipeline.csv_files import read_table
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 plt.rcParams.update(
@@ -26,21 +28,22 @@ plt.rcParams.update(
     }
 )
 
-Rows = list[dict[str, str]]
+
+def save(figure: Figure, path: Path, **options: Any) -> None:
+    """Writes a PNG without what would differ between two runs, and lets go of the figure.
+
+    Args:
+        figure: the picture.
+        path: the file.
+        options: further ones of ``Figure.savefig``.
+    """
+    figure.savefig(path, dpi=110, metadata={"Software": None}, **options)
+    plt.close(figure)
 
 
-def read_table(path: Path) -> Rows:
-    """Reads a CSV or TSV file with a header."""
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle, delimiter="\t" if path.suffix == ".tsv" else ","))
-
-
-def write_table(path: Path, header: list[str], rows: Sequence[tuple[object, ...]]) -> None:
-    """Writes a CSV file with a header."""
-    with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def short(label: str, longest: int) -> str:
+    """A label that has at most so many characters."""
+    return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
 def draw_curves(folder: Path) -> None:
@@ -51,7 +54,7 @@ def draw_curves(folder: Path) -> None:
         axis.plot([int(row["step"]) for row in rows], [float(row[name]) for row in rows], marker="o", color=color)
         axis.set(xlabel="epoch", title={"loss": "training loss", "validation_accuracy": "validation accuracy"}[name])
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _save(figure, folder / "curves.png")
+    save(figure, folder / "curves.png", bbox_inches="tight")
 
 
 def draw_f1(folder: Path) -> None:
@@ -62,7 +65,7 @@ def draw_f1(folder: Path) -> None:
     axis.set(xlim=(0, 1), xlabel="F1 on test", title="F1 by intent, worst first")
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.005)
-    _save(figure, folder / "f1_by_intent.png")
+    save(figure, folder / "f1_by_intent.png", bbox_inches="tight")
 
 
 def draw_confusions(folder: Path) -> None:
@@ -74,7 +77,7 @@ def draw_confusions(folder: Path) -> None:
     axis.set(xlabel="test queries", title="strongest confusions: intent > predicted")
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.01)
-    _save(figure, folder / "confusions.png")
+    save(figure, folder / "confusions.png", bbox_inches="tight")
 
 
 def draw_reliability(folder: Path) -> None:
@@ -88,7 +91,7 @@ def draw_reliability(folder: Path) -> None:
     axis.scatter(confidence, accuracy, s=[20 + 600 * int(row["queries"]) / total for row in rows], color=BLUE, alpha=0.6, label="student")
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="reliability on test")
     axis.legend(loc="upper left", frameon=False, markerscale=0.4)
-    _save(figure, folder / "reliability.png")
+    save(figure, folder / "reliability.png", bbox_inches="tight")
 
 
 def draw_size(folder: Path) -> None:
@@ -98,12 +101,12 @@ def draw_size(folder: Path) -> None:
     for row in rows:
         millions = int(row["parameters"]) / 1e6
         value, low, high = (float(row[key]) for key in ("accuracy", "accuracy_low", "accuracy_high"))
-        color = ORANGE if row["model"] == "tinybert" else BLUE
+        color = ORANGE if row["model"] == artifacts.STUDENT else BLUE
         axis.errorbar(millions, value, yerr=[[value - low], [high - value]], fmt="o", color=color, capsize=3)
         axis.annotate(row["model"], (millions, value), xytext=(7, 4), textcoords="offset points", fontsize=9)
     axis.set(xlabel="parameters, millions", ylabel="accuracy on test", title="accuracy against size (bars: 95 % interval)")
     axis.set_xlim(left=0, right=1.3 * max(int(row["parameters"]) for row in rows) / 1e6)
-    _save(figure, folder / "accuracy_by_size.png")
+    save(figure, folder / "accuracy_by_size.png", bbox_inches="tight")
 
 
 def draw_risk_coverage(folder: Path, chosen: float, target: float) -> None:
@@ -128,9 +131,4 @@ def draw_risk_coverage(folder: Path, chosen: float, target: float) -> None:
     axis.annotate(f"confidence {chosen:.2f}", (share, 0), xytext=(4, 4), textcoords="offset points", fontsize=8, color=GREY)
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of test queries accepted", title="what a confidence threshold buys, on test")
     axis.legend(loc="center left", frameon=False)
-    _save(figure, folder / "risk_coverage.png")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
+    save(figure, folder / "risk_coverage.png", bbox_inches="tight")

@@ -23,22 +23,23 @@ from scipy.special import log_softmax
 from tokenizers import Tokenizer
 
 from pipeline import artifacts, charts
-from pipeline.abstention import Thresholds, choose_thresholds, measure, measure_out_of_scope, risk_coverage
+from pipeline.abstention import Thresholds, choose_thresholds, measure_out_of_scope, measure_with_intervals, risk_coverage
+from pipeline.artifacts import STUDENT
 from pipeline.batching import Ids
 from pipeline.calibration import reliability
 from pipeline.command_line import read_paths
+from pipeline.csv_files import write_table
 from pipeline.ensemble import PRODUCT, Ensemble
 from pipeline.errors import exit_with_one_line
 from pipeline.features import read_labels, read_split
 from pipeline.inference import run_batches
-from pipeline.metrics import DECIMALS, f1_per_class, score_with_intervals, with_intervals
+from pipeline.metrics import DECIMALS, f1_per_class, score_with_intervals
 from pipeline.params import Params, read_params
 from pipeline.runtime import fix_runtime
 from pipeline.sources import read_csv
 from pipeline.student import load_student
-from pipeline.text import clean_text
+from pipeline.tokens import encode
 
-STUDENT = "tinybert"
 MODELS = (STUDENT, PRODUCT, "teacher_finetuned", "base_encoder", "bag_of_words")
 CONFUSIONS = 30
 
@@ -46,11 +47,13 @@ CONFUSIONS = 30
 class EvaluateParams(Params):
     """How `evaluate` measures."""
 
-    bootstrap_samples: int = Field(ge=100, description="resamples behind each 95 % interval")
+    bootstrap_samples: int = Field(ge=100, description="resamples behind each 95 % interval of what is no share of queries")
     calibration_bins: int = Field(ge=2, le=100, description="equal-width bins of the expected calibration error")
     target_accuracy: float = Field(gt=0, le=1, description="accuracy among the accepted, for which the confidence threshold is chosen")
     coverage: float = Field(gt=0, lt=1, description="share of label sets that must have the true label")
-    threshold: float | None = Field(ge=0, le=1, description="confidence below which a person is asked; null: chosen on validation")
+    threshold: float | None = Field(
+        ge=0, le=1, description="confidence below which a person is asked, always at 1; null: chosen on validation"
+    )
     label_threshold: float | None = Field(
         ge=0, le=1, description="probability from which on a label is in a query's set; null: chosen on validation"
     )
@@ -58,7 +61,7 @@ class EvaluateParams(Params):
         description="CSV of texts that belong to no intent (columns `text` and `kind`), only to measure what is let through"
     )
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
-    seed: int = Field(ge=0, description="seed of the bootstrap")
+    seed: int = Field(ge=0, lt=2**32, description="seed of the bootstrap")
 
 
 def write_predictions(path: Path, names: list[str], labels_N: np.ndarray, log_p: dict[str, np.ndarray], intents: list[str]) -> None:
@@ -71,7 +74,7 @@ def write_predictions(path: Path, names: list[str], labels_N: np.ndarray, log_p:
         for i, label in enumerate(labels_N)
     ]
     with artifacts.whole_file(path) as partial:
-        charts.write_table(partial, ["id", "label", "predicted", "confidence", *others], rows)
+        write_table(partial, [*artifacts.PREDICTION_COLUMNS, *others], rows)
 
 
 def write_plots(folder: Path, labels_N: np.ndarray, log_p_NC: np.ndarray, report: dict[str, Any], intents: list[str], bins: int) -> None:
@@ -79,18 +82,16 @@ def write_plots(folder: Path, labels_N: np.ndarray, log_p_NC: np.ndarray, report
     predicted_N = log_p_NC.argmax(axis=1)
     f1_C = f1_per_class(labels_N, predicted_N, len(intents))
     occurring = [i for i in np.argsort(f1_C, kind="stable") if not np.isnan(f1_C[i])]
-    charts.write_table(folder / "f1_by_intent.csv", ["intent", "f1"], [(intents[i], f"{f1_C[i]:.{DECIMALS}f}") for i in occurring])
+    write_table(folder / "f1_by_intent.csv", ["intent", "f1"], [(intents[i], f"{f1_C[i]:.{DECIMALS}f}") for i in occurring])
     charts.draw_f1(folder)
 
     wrong = Counter((int(a), int(b)) for a, b in zip(labels_N, predicted_N, strict=True) if a != b)
     strongest = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
-    charts.write_table(
-        folder / "confusions.csv", ["intent", "predicted", "queries"], [(intents[a], intents[b], n) for (a, b), n in strongest]
-    )
+    write_table(folder / "confusions.csv", ["intent", "predicted", "queries"], [(intents[a], intents[b], n) for (a, b), n in strongest])
     charts.draw_confusions(folder)
 
     bands = reliability(np.exp(log_p_NC.max(axis=1)), predicted_N == labels_N, bins)
-    charts.write_table(
+    write_table(
         folder / "reliability.csv",
         ["queries", "confidence", "accuracy"],
         [(rows, f"{confidence:.{DECIMALS}f}", f"{accuracy:.{DECIMALS}f}") for rows, confidence, accuracy in bands],
@@ -98,7 +99,7 @@ def write_plots(folder: Path, labels_N: np.ndarray, log_p_NC: np.ndarray, report
     charts.draw_reliability(folder)
 
     columns = ["parameters", "accuracy", "accuracy_low", "accuracy_high"]
-    charts.write_table(
+    write_table(
         folder / "accuracy_by_size.csv", ["model", *columns], [(name, *(row[key] for key in columns)) for name, row in report.items()]
     )
     charts.draw_size(folder)
@@ -109,15 +110,14 @@ def write_risk_coverage(
 ) -> None:
     """Writes what every confidence threshold would do to test queries and to texts of no intent, and its plot."""
     rows = [tuple(f"{value:.{DECIMALS}f}" for value in row) for row in risk_coverage(p_NC, labels_N, p_OC)]
-    charts.write_table(folder / "risk_coverage.csv", ["threshold", "accepted", "accuracy", "out_of_scope"], rows)
+    write_table(folder / "risk_coverage.csv", ["threshold", "accepted", "accuracy", "out_of_scope"], rows)
     charts.draw_risk_coverage(folder, thresholds.confidence, target)
 
 
 def read_out_of_scope(path: Path, tokenizer_file: Path) -> tuple[list[np.ndarray], list[str]]:
     """Word-piece ids and kinds of texts that belong to no intent."""
     rows = read_csv(path, "text", "kind", remedy="evaluate.out_of_scope must have the columns text and kind")
-    encodings = Tokenizer.from_file(str(tokenizer_file)).encode_batch([clean_text(row.text) for row in rows])
-    return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings], [row.intent for row in rows]
+    return encode(Tokenizer.from_file(str(tokenizer_file)), [row.text for row in rows]), [row.intent for row in rows]
 
 
 def choose(answer: Callable[[Ids], np.ndarray], features: Path, params: EvaluateParams) -> Thresholds:
@@ -153,11 +153,11 @@ def main() -> None:
         for model in MODELS
     }
     p_NC, p_OC = np.exp(log_p[STUDENT]), np.exp(answer(strangers))
-    figures = with_intervals(lambda rows: measure(p_NC[rows], labels[rows], thresholds), len(labels), params.bootstrap_samples, params.seed)
+    figures = measure_with_intervals(p_NC, labels, thresholds, params.bootstrap_samples, params.seed)
     abstention = {
         "target_accuracy": params.target_accuracy,
         "threshold": thresholds.confidence,
-        "conformal": {"coverage": params.coverage, "threshold": thresholds.label},
+        "conformal": {"coverage": params.coverage, "threshold": thresholds.label_threshold},
         "test": figures,
         "out_of_scope": measure_out_of_scope(p_NC, p_OC, kinds, thresholds.confidence),
     }
@@ -169,7 +169,7 @@ def main() -> None:
     artifacts.write_json(args.abstention, abstention)
     for model, row in report.items():
         print(f"{model}: accuracy {row['accuracy']:.4f} [{row['accuracy_low']:.4f}, {row['accuracy_high']:.4f}]", flush=True)
-    print(f"tinybert: {figures['accepted']:.4f} accepted, accuracy among them {figures['accepted_accuracy']:.4f}", flush=True)
+    print(f"{STUDENT}: {figures['accepted']:.4f} accepted, accuracy among them {figures['accepted_accuracy']:.4f}", flush=True)
 
 
 if __name__ == "__main__":

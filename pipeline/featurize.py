@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from pipeline import artifacts
 from pipeline.augment import augment
 from pipeline.command_line import read_paths
-from pipeline.errors import UserError, exit_with_one_line
+from pipeline.errors import exit_with_one_line
 from pipeline.params import Params, read_params
+from pipeline.tokens import load_tokenizer
 
 
 class FeaturizeParams(Params):
@@ -35,21 +35,6 @@ class FeaturizeParams(Params):
     max_tokens: int = Field(ge=8, le=512, description="word pieces kept of a query, [CLS] and [SEP] included")
     augmented_copies: int = Field(ge=0, le=64, description="augmented copies made of each training query")
     seed: int = Field(ge=0, description="seed of the augmentation")
-
-
-def load_tokenizer(encoder: Path, max_tokens: int) -> Tokenizer:
-    """Loads an encoder's tokenizer, cutting texts at ``max_tokens`` word pieces and padding none.
-
-    Raises:
-        UserError: the encoder came without one.
-    """
-    file = encoder / "tokenizer.json"
-    if not file.exists():
-        raise UserError(f"{file}: not there: the encoder that fetch.encoder names has none; take all-MiniLM-L6-v2, the default")
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer
 
 
 def token_ids(encodings: Sequence[Encoding]) -> pa.Array:
@@ -79,6 +64,7 @@ def main() -> None:
             report[split] = describe_lengths(encodings)
             print(f"{split}: {table.num_rows} queries, {report[split]['cut']} cut at {params.max_tokens} word pieces", flush=True)
             if split == "train":
+                print(f"augmented copies: {params.augmented_copies} of each query; train.copies_per_epoch can ask for no more", flush=True)
                 copies = augment(table["text"].to_pylist(), params.augmented_copies, params.seed)
                 names = [f"{name}#{copy}" for copy in range(params.augmented_copies) for name in table["id"].to_pylist()]
                 columns = [pa.array(names, pa.string()), pa.array(copies, pa.string()), token_ids(tokenizer.encode_batch(copies))]
@@ -86,8 +72,8 @@ def main() -> None:
         shutil.copyfile(args.prepared / artifacts.LABELS, folder / artifacts.LABELS)
         tokenizer_folder = folder / artifacts.TOKENIZER
         tokenizer_folder.mkdir()
-        tokenizer.save(str(tokenizer_folder / "tokenizer.json"))
-        shutil.copyfile(args.encoder / "vocab.txt", tokenizer_folder / "vocab.txt")
+        tokenizer.save(str(tokenizer_folder / artifacts.TOKENIZER_FILE))
+        shutil.copyfile(args.encoder / artifacts.VOCABULARY, tokenizer_folder / artifacts.VOCABULARY)
     artifacts.write_json(args.metrics, report)
 
 

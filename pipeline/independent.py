@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,15 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from pipeline import artifacts
+from pipeline.artifacts import SAMPLE, STUDENT
+from pipeline.csv_files import read_table
 from pipeline.ensemble import Ensemble
 from pipeline.features import Queries, read_labels
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS
 from pipeline.near_twins import TWIN, nearest_by_jaccard
 from pipeline.student import load_student
-
-STUDENT = "tinybert"
-SAMPLE = Path("data/sample/queries.csv")
+from pipeline.tokens import encode
 
 
 def have_twins(texts: Sequence[str], labels_N: np.ndarray, train: Sequence[str], train_labels_M: np.ndarray) -> np.ndarray:
@@ -46,23 +45,21 @@ def without_twins(folder: Path, predictions: list[dict[str, str]]) -> dict[str, 
     twins_N = have_twins(texts[0], np.array(labels[0]), texts[1], np.array(labels[1]))
     is_twin = dict(zip(test["id"].to_pylist(), twins_N, strict=True))
     rows = [row for row in predictions if not is_twin[row["id"]]]
-    models = {STUDENT: "predicted"} | {name: name for name in rows[0] if name not in ("id", "label", "predicted", "confidence")}
     return {
         "queries": len(rows),
         "accuracy": {
-            model: round(sum(row[column] == row["label"] for row in rows) / len(rows), DECIMALS) for model, column in models.items()
+            model: round(sum(row[column] == row["label"] for row in rows) / len(rows), DECIMALS)
+            for model, column in artifacts.models_of(rows[0]).items()
         },
     }
 
 
 def agreement_with_our_labels(folder: Path) -> dict[str, Any]:
     """Accuracy of every model on the repository's own queries, none of which it has seen."""
-    with (folder / SAMPLE).open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_table(folder / SAMPLE)
     model = folder / "models" / STUDENT
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     texts = [row["text"] for row in rows]
-    ids = [np.array(encoding.ids, dtype=np.int64) for encoding in tokenizer.encode_batch(texts)]
+    ids = encode(Tokenizer.from_file(str(model / artifacts.TOKENIZER_FILE)), texts)
     intents = read_labels(folder / "data" / "features")
     labels_N = np.array([intents.index(row["intent"]) for row in rows])
     queries = Queries([str(line) for line in range(len(rows))], texts, ids, labels_N)

@@ -32,6 +32,7 @@ from pipeline.clone import clone, committed_head, run
 from pipeline.csv_files import read_table
 from pipeline.errors import exit_with_one_line
 from pipeline.independent import agreement_with_our_labels, without_twins
+from pipeline.metrics import over
 from pipeline.paired import compare, pair
 
 FIRST_SEED = 42
@@ -63,9 +64,10 @@ class Plan:
         """The overrides of the run of one seed."""
         return [*self.overrides, *(f"{key}={seed}" for key in self.varied)]
 
-    def shares(self, model: str) -> bool:
-        """Whether all seeds have the same model: a teacher, where none of its seeds is varied."""
-        return model != STUDENT and "teach.seed" not in self.varied
+    def over_seeds(self, model: str, values: list[float]) -> dict[str, Any]:
+        """A model's figures over the seeds; one where all seeds have the same model: a teacher, where its seed is not varied."""
+        is_shared = model != STUDENT and "teach.seed" not in self.varied
+        return over(values[:1] if is_shared else values)
 
 
 PLANS = {
@@ -135,22 +137,8 @@ def differences(predictions: list[dict[str, str]]) -> dict[str, Any]:
     for model, column in models_of(columns).items():
         if model != STUDENT:
             told = compare(pair(columns["id"], columns["label"], columns[column], columns["predicted"]), SIGNIFICANCE)
-            report[model] = {
-                metric: {"change": row.change, "low": row.low, "high": row.high} | ({} if row.p is None else {"mcnemar_p": row.p})
-                for metric, row in told.items()
-            }
+            report[model] = {metric: row.record() for metric, row in told.items()}
     return report
-
-
-def over_seeds(values: list[float], shared: bool) -> dict[str, Any]:
-    """Mean, standard deviation (of a sample; 0 for one run) and each value; a model that all runs share has one value."""
-    if shared:
-        values = values[:1]
-    return {
-        "mean": round(statistics.mean(values), 6),
-        "std": round(statistics.stdev(values), 6) if len(values) > 1 else 0.0,
-        "each": values,
-    }
 
 
 def count_scorings(locks: list[str], before: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +184,7 @@ def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]])
         "models": {
             model: {"parameters": row["parameters"]}
             | {
-                metric: over_seeds([each["evaluate"][model][metric] for each in runs], plan.shares(model))
+                metric: plan.over_seeds(model, [each["evaluate"][model][metric] for each in runs])
                 for metric in ("accuracy", "macro_f1")
             }
             for model, row in runs[0]["evaluate"].items()
@@ -212,7 +200,7 @@ def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]])
 def accuracy_on(part: str, runs: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
     """Accuracy of every model on other queries than the test split's."""
     first = runs[0][part]
-    models = {model: over_seeds([each[part]["accuracy"][model] for each in runs], plan.shares(model)) for model in first["accuracy"]}
+    models = {model: plan.over_seeds(model, [each[part]["accuracy"][model] for each in runs]) for model in first["accuracy"]}
     return {"queries": first["queries"], "accuracy": models}
 
 

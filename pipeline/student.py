@@ -25,7 +25,8 @@ pipeline_tag: text-classification
 An intent classifier of {parameters:,} parameters for {classes} intents, distilled by this repository's pipeline.
 
 Load it with `AutoModelForSequenceClassification.from_pretrained(folder)`; `id2label` is filled. Divide the logits by the `temperature` in
-`calibration.json` before the softmax to get calibrated confidences. Queries are cut at {max_tokens} word pieces.
+`calibration.json` before the softmax to get calibrated confidences. Let the tokenizer cut queries (`truncation=True`), as in training: at
+{max_tokens} word pieces.
 
 What it was measured to do, where it fails and what it was made of: in the whole card, which `python -m pipeline.card` writes.
 """
@@ -69,18 +70,30 @@ def build_student(
     Raises:
         UserError: the shape cannot be cut out of the teacher, or the pre-trained student is absent, or has another shape or vocabulary.
     """
-    model, kept = _start(params, dropout, labels, teacher, pretrained, vocabulary, ids)
+    own: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: i for i, label in enumerate(labels)},
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+    }
+    kept = None
+    if params.start == "pretrained":
+        model = _load_pretrained(params, pretrained, vocabulary, own)
+    else:
+        model = BertForSequenceClassification(_shape(params, teacher, own))
+    if params.start == "subclone":
+        large = load_encoder(teacher)
+        try:
+            check_fits(large.config, model.config)
+        except ValueError as error:
+            raise UserError(f"params.yaml: train.student: {error}: shrink it, or use student=scratch") from None
+        kept = subclone(large, model.bert, ids)
     model.set_attn_implementation("eager")  # a head of 26 dimensions is a quarter slower through the fused kernel
     return model, kept
 
 
-def _start(
-    params: StudentParams, dropout: float, labels: list[str], teacher: Path, pretrained: Path, vocabulary: Path, ids: Ids
-) -> tuple[BertForSequenceClassification, torch.Tensor | None]:
-    names: dict[str, Any] = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    if params.start == "pretrained":
-        return _load_pretrained(params, pretrained, vocabulary, names | rates), None
+def _shape(params: StudentParams, teacher: Path, own: dict[str, Any]) -> BertConfig:
+    """The teacher's configuration, but for the shape, and for what is the student's own."""
     config = BertConfig.from_pretrained(teacher).to_dict()
     for unwanted in ("architectures", "_name_or_path", "dtype", "transformers_version"):
         config.pop(unwanted, None)
@@ -90,15 +103,7 @@ def _start(
         "num_attention_heads": params.heads,
         "intermediate_size": params.intermediate,
     }
-    model = BertForSequenceClassification(BertConfig(**(config | shape | names | rates)))
-    if params.start == "scratch":
-        return model, None
-    large = load_encoder(teacher)
-    try:
-        check_fits(large.config, model.config)
-    except ValueError as error:
-        raise UserError(f"params.yaml: train.student: {error}: shrink it, or use student=scratch") from None
-    return model, subclone(large, model.bert, ids)
+    return BertConfig(**(config | shape | own))
 
 
 def save_student(model: BertForSequenceClassification, tokenizer_file: Path, temperature: float, folder: Path) -> None:
@@ -131,8 +136,9 @@ def _load_pretrained(params: StudentParams, folder: Path, vocabulary: Path, conf
     ):
         if asked != has:
             raise UserError(f"params.yaml: train.student.{key}: {asked}: the pre-trained student has {has}: write that")
-    if (folder / "vocab.txt").read_bytes().split() != vocabulary.read_bytes().split():
-        raise UserError(f"{folder}/vocab.txt: another vocabulary than the base encoder's: choose encoders that share one")
+    own_vocabulary = folder / artifacts.VOCABULARY
+    if own_vocabulary.read_bytes().split() != vocabulary.read_bytes().split():
+        raise UserError(f"{own_vocabulary}: another vocabulary than the base encoder's: choose encoders that share one")
     # the hub's checkpoint is a pickle: torch reads tensors from it and nothing else (weights_only)
     model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, **config

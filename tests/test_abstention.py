@@ -9,9 +9,9 @@ from pipeline.abstention import (
     choose_conformal_threshold,
     choose_threshold,
     choose_thresholds,
-    label_sets,
     measure,
     measure_out_of_scope,
+    measure_with_intervals,
     risk_coverage,
 )
 from pipeline.errors import UserError
@@ -55,11 +55,6 @@ def test_label_sets_keep_their_promise_on_queries_of_the_same_kind() -> None:
     assert np.mean(covered) == pytest.approx(0.9, abs=0.012)  # about three standard errors of the mean
 
 
-def test_a_set_is_never_empty() -> None:
-    assert label_sets(P, 0.85).tolist() == [[True, False, False], [False, True, False], [True, False, False], [False, True, False]]
-    assert label_sets(P, 0.3).sum(axis=1).tolist() == [1, 1, 2, 2]
-
-
 def test_what_the_thresholds_do_by_hand() -> None:
     assert among_accepted(P, LABELS, 0.6) == {"accepted": 0.75, "accepted_accuracy": pytest.approx(2 / 3)}
     assert among_accepted(P, LABELS, 0.95) == {"accepted": 0.0, "accepted_accuracy": 1.0}
@@ -69,6 +64,14 @@ def test_what_the_thresholds_do_by_hand() -> None:
         "coverage": 1.0,
         "mean_labels": 1.5,
     }
+
+
+def test_the_accuracy_among_the_accepted_is_as_sure_as_they_are_many() -> None:
+    figures = measure_with_intervals(P, LABELS, Thresholds(0.8, 0.3), samples=100, seed=0)
+    assert (figures["accepted_accuracy"], figures["accepted_accuracy_high"]) == (1.0, 1.0)
+    assert figures["accepted_accuracy_low"] == pytest.approx(2 / (2 + 1.96**2), abs=1e-4)  # both of two, of four queries
+    figures = measure_with_intervals(P, LABELS, Thresholds(0.95, 0.3), samples=100, seed=0)
+    assert (figures["accepted_accuracy_low"], figures["accepted_accuracy_high"]) == (0.0, 1.0)  # nothing is known of none
 
 
 def test_texts_of_no_intent_are_told_by_kind() -> None:

@@ -301,7 +301,7 @@ def test_pairs_are_counted_as_pairs_and_shown_by_row(tmp_path: Path) -> None:
 
 def test_intents_that_begin_alike_have_a_bar_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr(charts, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.append(figure))
     alike = [f"{'a_very_long_name_of_an_intent' * 2}_{i}" for i in range(3)]
     charts.draw_balance([Query("mine.csv:2", "train", "text", intent) for intent in alike], tmp_path / "x.png")
     charts.draw_suspects(np.array([0.1, 0.9]), np.array([0]), [(alike[0], alike[1], 2), (alike[0], alike[2], 1)], tmp_path / "x.png")
@@ -432,6 +432,15 @@ def test_the_surer_another_class_must_be_the_fewer_are_suspects_and_the_widest_m
     margin = probabilities[loose.rows, loose.suggested] - probabilities[loose.rows, labels[loose.rows]]
     assert (np.diff(margin) <= 0).all()
     assert (loose.suggested != labels[loose.rows]).all()
+
+
+def test_the_class_that_is_suggested_is_one_that_the_models_are_sure_of() -> None:
+    labels = np.repeat([0, 1, 2], 10)
+    probabilities = np.repeat([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.25, 0.3, 0.45]], 10, axis=0)
+    probabilities[0] = 0.1, 0.5, 0.4  # rather 1, but less so than rows of 1 are; 2 as much as rows of 2 are
+    probabilities[1] = 0.1, 0.7, 0.2
+    found = suspects(probabilities, labels)
+    assert (found.rows.tolist(), found.suggested.tolist()) == ([1], [1])
 
 
 def test_labels_without_a_fault_give_no_suspect() -> None:

@@ -9,7 +9,7 @@ from small_models import make_tokenizer, write_split
 
 from pipeline.abstention import Thresholds
 from pipeline.batching import Ids
-from pipeline.charts import read_table
+from pipeline.csv_files import read_table
 from pipeline.errors import UserError
 from pipeline.evaluate import MODELS, EvaluateParams, choose, read_out_of_scope, write_plots, write_predictions, write_risk_coverage
 

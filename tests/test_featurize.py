@@ -8,8 +8,8 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from pipeline.errors import UserError
-from pipeline.featurize import describe_lengths, load_tokenizer, token_ids
+from pipeline.featurize import describe_lengths, token_ids
+from pipeline.tokens import load_tokenizer
 
 
 @pytest.fixture
@@ -27,8 +27,3 @@ def test_ids_are_unpadded_and_cut_with_the_separator_kept(encoder: Path) -> None
     encodings = load_tokenizer(encoder, 8).encode_batch(["my cards", "lost " * 6, "lost " * 7, ""])  # the second fits just so
     assert token_ids(encodings).to_pylist() == [[2, 4, 5, 6, 3], [2, *6 * [8], 3], [2, *6 * [8], 3], [2, 3]]
     assert describe_lengths(encodings) == {"mean_tokens": 5.75, "most_tokens": 8, "cut": 1}
-
-
-def test_an_encoder_without_a_tokenizer_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"tokenizer\.json: not there: the encoder that fetch\.encoder names has none"):
-        load_tokenizer(tmp_path, 8)

@@ -17,7 +17,7 @@ import pytest
 from small_models import texts
 
 from pipeline.bulk.table_files import write_tables
-from pipeline.charts import read_table
+from pipeline.csv_files import read_table
 from pipeline.serving.classifier import Classifier
 
 ROWS = 3000
@@ -63,6 +63,7 @@ def test_every_row_has_the_answer_that_the_classifier_gives(archive: Path, onnx_
         assert row["confidence"] == pytest.approx(answer.confidence, abs=1e-4)
         assert row["label_set"] == list(answer.label_set)
         assert [top["label"] for top in row["top"]] == [label for label, _ in answer.top]
+        assert row["top"][0] == {"label": row["label"], "confidence": row["confidence"]}
         assert (row["label"], row["accepted"], row["truncated"]) == (answer.label, answer.accepted, answer.truncated)
         assert row["problem"] is None
 

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline import artifacts
 from pipeline.augment import augment
+from pipeline.csv_files import read_table
 from pipeline.features import Queries, read_labels, read_split
+from pipeline.tokens import encode
 
 FOLDS, INNER, SEED = 3, 3, 42
-STUDIES = {  # the parts by which recipes are compared; both deal out the same rows
-    "folds": [f"fold{number}" for number in range(FOLDS)],
-    "thirds": [f"third{number}" for number in range(FOLDS)],
+SHOTS, DRAWS = (5, 10), 3
+
+
+class Part(NamedTuple):
+    """Which rows are learnt from and which judge.
+
+    Attributes:
+        study: ``folds`` (judged by a third of the rows, learns from the others), ``thirds`` (learns from a third, judged by the others),
+            ``full`` (all training rows, judged by the official test) or ``shots`` (so many an intent, likewise).
+        number: which third; which draw of the shots.
+        shots: queries an intent.
+    """
+
+    study: str
+    number: int = 0
+    shots: int = 0
+
+
+PARTS = {
+    **{f"fold{number}": Part("folds", number) for number in range(FOLDS)},
+    **{f"third{number}": Part("thirds", number) for number in range(FOLDS)},
+    "full": Part("full"),
+    **{f"shots{shots}_{draw}": Part("shots", draw, shots) for shots in SHOTS for draw in range(DRAWS)},
 }
 COPIES, MORE_COPIES = 12, 4  # of a training query; of a text without a label
-SAMPLE = Path("data/sample/queries.csv")
 
 
 @dataclass(frozen=True)
@@ -28,8 +49,7 @@ class Fold:
     """A part of the rows.
 
     Attributes:
-        name: ``fold0``.. (judged by a third of the rows, learns from the others), ``third0``.. (learns from a third, judged by the
-            others), ``full`` (all training rows, judged by the official test) or ``shots5_0``.. (so many an intent, likewise).
+        name: one of `PARTS`.
         train: what is learnt from.
         copies: `COPIES` variants of each; copy ``c`` of row ``i`` stands at ``c * len(train) + i``.
         more: our own sample without its labels, then `MORE_COPIES` variants of each.
@@ -55,30 +75,32 @@ def read_fold(data: Path, name: str) -> Fold:
 
     Args:
         data: a checkout in which `featurize` ran on BANKING77, with all training rows in train.
-        name: see `Fold`.
+        name: one of `PARTS`.
     """
     features = data / "data" / "features"
     rows, labels_N = read_split(features, "train")
-    tokenizer = Tokenizer.from_file(str(features / artifacts.TOKENIZER / "tokenizer.json"))
-    number, parts_N = 0, deal(labels_N, FOLDS, SEED)
-    if name.startswith(("fold", "third")):
-        number = int(name[-1])
-        one, others = take(rows, np.flatnonzero(parts_N == number)), take(rows, np.flatnonzero(parts_N != number))
-        train, held = (others, one) if name.startswith("fold") else (one, others)
+    tokenizer = Tokenizer.from_file(str(features / artifacts.TOKENIZER / artifacts.TOKENIZER_FILE))
+    part = PARTS[name]
+    seed = SEED + part.number
+    if part.study in ("folds", "thirds"):
+        is_one_N = deal(labels_N, FOLDS, SEED) == part.number
+        one, others = take(rows, np.flatnonzero(is_one_N)), take(rows, np.flatnonzero(~is_one_N))
+        train, held = (others, one) if part.study == "folds" else (one, others)
     else:
-        held = read_split(features, "test")[0]
-        train = rows
-        if name.startswith("shots"):
-            shots, number = map(int, name.removeprefix("shots").split("_"))
-            order = np.random.default_rng(SEED + number).permutation(len(rows))
-            train = take(rows, np.sort(np.concatenate([order[labels_N[order] == label][:shots] for label in np.unique(labels_N)])))
-    seed = SEED + number
+        train, held = rows, read_split(features, "test")[0]
+        if part.shots:
+            order = np.random.default_rng(seed).permutation(len(rows))
+            train = take(rows, np.sort(np.concatenate([order[labels_N[order] == label][: part.shots] for label in np.unique(labels_N)])))
     assert train.labels is not None
-    with (data / SAMPLE).open(encoding="utf-8", newline="") as handle:
-        ours = [row["text"] for row in csv.DictReader(handle)]
+    ours = [row["text"] for row in read_table(data / artifacts.SAMPLE)]
     more = queries(tokenizer, [*ours, *augment(ours, MORE_COPIES, seed)])
     copies = queries(tokenizer, augment(train.texts, COPIES, seed))
     return Fold(name, train, copies, more, held, deal(train.labels, INNER, seed), read_labels(features), seed)
+
+
+def names_of(study: str, shots: int = 0) -> list[str]:
+    """The parts of a study."""
+    return [name for name, part in PARTS.items() if (part.study, part.shots) == (study, shots)]
 
 
 def deal(labels_N: np.ndarray, parts: int, seed: int) -> np.ndarray:
@@ -104,5 +126,4 @@ def take(rows: Queries, indices: np.ndarray) -> Queries:
 
 def queries(tokenizer: Tokenizer, texts: list[str]) -> Queries:
     """Texts without labels."""
-    ids = [np.array(encoding.ids, dtype=np.int64) for encoding in tokenizer.encode_batch(texts)]
-    return Queries([str(number) for number in range(len(texts))], texts, ids, None)
+    return Queries([str(number) for number in range(len(texts))], texts, encode(tokenizer, texts), None)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from typing import Any
 
 import numpy as np
 import yaml
-from scipy.special import softmax
 from scipy.stats import t
 
-from benchmarks.levers.folds import SAMPLE, STUDIES, Fold, read_fold
+from benchmarks.levers.folds import STUDIES, Fold, read_fold
 from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.tasks import DRAWS, SHOTS, Work
 from benchmarks.levers.teachers import ACTS
 from pipeline.abstention import choose_thresholds
+from pipeline.artifacts import SAMPLE
 from pipeline.calibration import fit_temperature
+from pipeline.csv_files import read_table
+from pipeline.decision import probabilities
 from pipeline.independent import have_twins
 from pipeline.metrics import DECIMALS, accuracy
 from pipeline.paired import compare, pair
@@ -130,10 +131,10 @@ def _abstention(work: Work, folds: list[Fold], recipe: str) -> dict[str, float]:
     logits_NC = np.concatenate([np.load(work.study.logits(fold, recipe)).astype(np.float32) for fold in folds])
     labels_N = np.concatenate([_labels(fold) for fold in folds])
     temperature = fit_temperature(logits_NC, labels_N)
-    p_NC = softmax(logits_NC / temperature, axis=1)
+    p_NC = probabilities(logits_NC, temperature)
     asked = yaml.safe_load((work.data / "params.yaml").read_text(encoding="utf-8"))["evaluate"]
     chosen = choose_thresholds(p_NC, labels_N, asked["target_accuracy"], asked["coverage"], (None, None), in_train=False)
-    return {"temperature": temperature, "threshold": chosen.confidence, "label_threshold": chosen.label}
+    return {"temperature": temperature, "threshold": chosen.confidence, "label_threshold": chosen.label_threshold}
 
 
 def _suspects(results: dict[str, Any], folds: list[Fold]) -> dict[str, Any]:
@@ -163,8 +164,7 @@ def _final(work: Work, results: dict[str, Any]) -> dict[str, Any]:
     fold = read_fold(work.data, "full")
     assert fold.train.labels is not None
     alone = ~have_twins(fold.held.texts, _labels(fold), fold.train.texts, fold.train.labels)
-    with (work.data / SAMPLE).open(encoding="utf-8", newline="") as handle:
-        ours = np.array([fold.labels.index(row["intent"]) for row in csv.DictReader(handle)])
+    ours = np.array([fold.labels.index(row["intent"]) for row in read_table(work.data / SAMPLE)])
 
     def row(runs: list[dict[str, Any]], sample: list[list[int]]) -> dict[str, Any]:
         predicted = [np.array(run["predicted"]) for run in runs]

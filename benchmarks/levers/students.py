@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,15 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from benchmarks.levers.folds import MORE_COPIES, Fold
 from benchmarks.levers.recipes import RECIPES, Recipe
-from benchmarks.levers.teachers import WIDER, Study, product, scored
+from benchmarks.levers.teachers import FINETUNED, WIDER, Study, product, scored
 from pipeline import artifacts
 from pipeline.batching import LengthBuckets
-from pipeline.distill import guide
 from pipeline.inference import run_batches
 from pipeline.pooled import load_encoder
-from pipeline.recipe import TrainParams, schedule
+from pipeline.recipe import TrainParams, beside_teacher, epoch_rows, schedule
 from pipeline.student import build_student
 from pipeline.subclone import layer_ends
-from pipeline.training import Examples, Loss, fit, hard_loss, soft_loss
+from pipeline.training import Examples, Lesson, Loss, fit, hard_loss, soft_loss
 from pipeline.vocabulary import occurring_rows
 
 
@@ -41,10 +40,14 @@ def study_student(study: Study, fold: Fold, name: str, params: TrainParams, seed
     started, recipe = time.monotonic(), RECIPES[name]
     params = params.model_copy(update={**recipe.params, "seed": seed, "student": params.student.model_copy(update=recipe.start)})
     torch.manual_seed(seed)
-    vocabulary = study.data / "data" / "features" / artifacts.TOKENIZER / "vocab.txt"
+    vocabulary = study.data / "data" / "features" / artifacts.TOKENIZER / artifacts.VOCABULARY
     student, kept = build_student(params.student, params.dropout, fold.labels, study.teacher(fold), Path(), vocabulary, fold.train.ids)
     examples, buckets = gather(study, fold, recipe, params)
-    learn(student, kept, load_encoder(study.teacher(fold), params.device), examples, buckets, recipe, params, fold.held.ids)
+    learner, examples = beside_teacher(student, kept, study.teacher(fold), examples, params)
+    if recipe.attention:
+        learner = WithAttention(learner, student, load_encoder(study.teacher(fold), params.device), recipe.attention)
+    loss = soft_loss(params.distillation_temperature) if recipe.teacher != "labels" else smooth(recipe.smoothing)
+    learn(student, Lesson(learner, student.classifier, examples, buckets, loss, schedule(params)), recipe, fold.held.ids)
     nn.Module.to(student, torch.device(params.device))
     logits_NC = run_batches(student, fold.held.ids, "fp32")
     np.save(study.logits(fold, name), logits_NC.astype(np.float16))
@@ -65,55 +68,36 @@ def gather(study: Study, fold: Fold, recipe: Recipe, params: TrainParams) -> tup
     targets = np.concatenate(opinions) if opinions else fold.train.labels
     assert targets is not None
 
-    def rows_of_epoch(rng: np.random.Generator) -> np.ndarray:
-        copies = rng.permuted(np.tile(np.arange(recipe.copies), (train, 1)), axis=1)[:, :drawn]
-        first = train + sizes["copies"]
-        variants = first + rng.integers(sizes["more"], size=drawn * ours)
-        return np.concatenate(
-            [np.arange(train), (train * (1 + copies) + np.arange(train)[:, None]).ravel(), first + np.arange(ours), variants]
-        )
+    of_train = epoch_rows(train, recipe.copies, drawn)
 
-    buckets = LengthBuckets(np.array([len(tokens) for tokens in ids]), rows_of_epoch, params.batch_size, params.seed)
+    def with_more(rng: np.random.Generator) -> np.ndarray:
+        first = train + sizes["copies"]
+        return np.concatenate([of_train(rng), first + np.arange(ours), first + rng.integers(sizes["more"], size=drawn * ours)])
+
+    buckets = LengthBuckets(np.array([len(tokens) for tokens in ids]), with_more, params.batch_size, params.seed)
     return Examples(ids, targets), buckets
 
 
 def opinion(study: Study, fold: Fold, kind: str, recipe: Recipe) -> np.ndarray:
     """What the recipe's teachers think of a kind of text, shape (N, classes)."""
-    members = {"wider": WIDER, "finetuned": ("finetuned0",)}.get(recipe.teacher)
+    members = {"wider": WIDER, "finetuned": FINETUNED[:1]}.get(recipe.teacher)
     if members:
         return product(study, fold, kind, members)
     return product(study, fold, kind, unseen=recipe.teacher == "unseen" and kind != "more")
 
 
-def learn(
-    student: BertForSequenceClassification,
-    kept: torch.Tensor | None,
-    teacher: BertModel,
-    examples: Examples,
-    buckets: LengthBuckets,
-    recipe: Recipe,
-    params: TrainParams,
-    held: list[np.ndarray],
-) -> None:
+def learn(student: BertForSequenceClassification, lesson: Lesson, recipe: Recipe, held: list[np.ndarray]) -> None:
     """Trains the student in place."""
-    learner: nn.Module = student
-    if params.hidden_weight:
-        learner, states = guide(student, teacher, kept, examples.ids, params.hidden_weight, params.precision)
-        examples = Examples(examples.ids, examples.targets, states)
-    if recipe.attention:
-        learner = WithAttention(learner, student, teacher, recipe.attention)
-    loss = soft_loss(params.distillation_temperature) if recipe.teacher != "labels" else smooth(recipe.smoothing)
-    averaged = Average(student, params.epochs - math.ceil(recipe.average * params.epochs)) if recipe.average else None
-    with ExitStack() as stack:
-        stack.enter_context(occurring_rows(student.bert, [*examples.ids, *held]))
+    examples, epochs = lesson.examples, lesson.schedule.epochs
+    averaged = Average(student, epochs - math.ceil(recipe.average * epochs)) if recipe.average else None
+    with occurring_rows(student.bert, [*examples.ids, *held]):
         student.bert.embeddings.word_embeddings.weight.requires_grad_(not recipe.frozen)
         if recipe.two_steps:
-            half = schedule(params.model_copy(update={"epochs": params.epochs // 2}))
-            fit(learner, student.classifier, examples, buckets, nothing, half, lambda *_: None)
-            only = Examples(examples.ids, examples.targets)
-            fit(student, student.classifier, only, buckets, loss, half, lambda *_: None)
+            half = replace(lesson, schedule=replace(lesson.schedule, epochs=epochs // 2))
+            fit(replace(half, loss=nothing), lambda *_: None)
+            fit(replace(half, model=student, examples=Examples(examples.ids, examples.targets)), lambda *_: None)
             return
-        fit(learner, student.classifier, examples, buckets, loss, schedule(params), averaged or (lambda *_: None))
+        fit(lesson, averaged or (lambda *_: None))
         if averaged:
             student.load_state_dict(averaged.mean())
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.auditing.defects import Query
-from pipeline.charts import BLUE, GREY, ORANGE
+from pipeline.charts import BLUE, GREY, ORANGE, save, short
 from pipeline.near_twins import TWIN, nearest_by_jaccard
 from pipeline.words import unknown_share, words
 
@@ -34,11 +34,11 @@ def draw_balance(queries: Sequence[Query], path: Path) -> None:
         axis.barh(places, widths, left=left, color=color, height=0.75, label=split)
         left += widths
     axis.set(xlabel="rows")
-    axis.set_yticks(places, [_short(intent) for intent in intents])
+    axis.set_yticks(places, [short(intent, LONGEST_LABEL) for intent in intents])
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.005)
     figure.legend(frameon=False, loc="outside upper center", ncols=len(COLORS))
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_lengths(queries: Sequence[Query], pieces: np.ndarray, max_tokens: int, path: Path) -> None:
@@ -54,7 +54,7 @@ def draw_lengths(queries: Sequence[Query], pieces: np.ndarray, max_tokens: int, 
     second.axvline(max_tokens, color=ORANGE, linestyle="--", label=f"cut at {max_tokens}")
     second.set(xlabel="word pieces of a query", ylabel="queries")
     second.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_vocabulary(queries: Sequence[Query], seed: int, path: Path) -> None:
@@ -77,7 +77,7 @@ def draw_vocabulary(queries: Sequence[Query], seed: int, path: Path) -> None:
     second.set(xlabel="share of a query's words that training does not have", xlim=(0, None))
     second.set(ylabel="share of queries up to there", ylim=(0, 1.02))
     second.legend(frameon=False, loc="lower right", fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_twins(queries: Sequence[Query], path: Path) -> None:
@@ -92,7 +92,7 @@ def draw_twins(queries: Sequence[Query], path: Path) -> None:
     axis.annotate("near twins", (TWIN, 0), xytext=(4, 4), textcoords="offset points", fontsize=8, color=GREY)
     axis.set(xlabel="similarity to the nearest training query", ylabel="share of queries up to there", xlim=(0, 1.02), ylim=(0, 1.02))
     axis.legend(frameon=False, loc="upper left", fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_suspects(given_N: np.ndarray, suspected: np.ndarray, pairs: Sequence[tuple[str, str, int]], path: Path) -> None:
@@ -115,16 +115,8 @@ def draw_suspects(given_N: np.ndarray, suspected: np.ndarray, pairs: Sequence[tu
     first.legend(frameon=False, fontsize=8)
     places = np.arange(len(shown))
     second.barh(places, [rows for *_, rows in shown], color=ORANGE, height=0.7)
-    second.set_yticks(places, [f"{_short(given)}  >  {_short(other)}" for given, other, _ in shown])
+    second.set_yticks(places, [f"{short(given, LONGEST_LABEL)}  >  {short(other, LONGEST_LABEL)}" for given, other, _ in shown])
     second.set(xlabel="suspects, given > suggested")
     second.tick_params(axis="y", labelsize=8)
     second.xaxis.get_major_locator().set_params(integer=True)
-    _save(figure, path)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    save(figure, path)

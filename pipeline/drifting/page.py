@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.charts import BLUE, ORANGE
+from pipeline.charts import BLUE, ORANGE, save, short
 from pipeline.drifting.profiles import Profile
 
 TITLES = {
@@ -20,7 +20,7 @@ TITLES = {
     "confidence": "confidence",
     "intents": "predicted intents",
 }
-LABELS_SHOWN = 12
+LABELS_SHOWN, LONGEST_LABEL = 12, 32
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Drift: {verdict}</title>
@@ -55,9 +55,9 @@ def draw(reference: Profile, new: Profile, report: dict[str, Any], path: Path) -
     places = np.arange(len(shown))
     for offset, key, color in ((0.2, "reference", BLUE), (-0.2, "new", ORANGE)):
         fourth.barh(places + offset, [100 * row[key] for row in shown], height=0.4, color=color)
-    fourth.set_yticks(places, [_short(row["intent"]) for row in shown], fontsize=8)
+    fourth.set_yticks(places, [short(row["intent"], LONGEST_LABEL) for row in shown], fontsize=8)
     fourth.set(xlabel="predicted intents, % of queries", title=_told(report, "intents"))
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    save(figure, path)
 
 
 def _draw_distribution(axis: Axes, reference: np.ndarray, new: np.ndarray) -> None:
@@ -68,10 +68,6 @@ def _draw_distribution(axis: Axes, reference: np.ndarray, new: np.ndarray) -> No
 def _told(report: dict[str, Any], name: str) -> str:
     check = next(check for check in report["checks"] if check["name"] == name)
     return f"{100 * check['effect']:.0f} % moved: {'drift' if check['drift'] else 'no drift'}"
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 32 else label[:31] + "…"
 
 
 def write_page(report: dict[str, Any], picture: Path, path: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline import artifacts
+from pipeline.decision import accepts, label_sets, probabilities
 from pipeline.errors import UserError
-from pipeline.manifest import REMEDY, Manifest, read_manifest
+from pipeline.manifest import REMEDY, Manifest, read_manifest, record
 from pipeline.onnx_session import labels_of, multiplies_bytes, open_session, order_by_length, run_session
 from pipeline.text import clean_text
 
@@ -26,7 +27,7 @@ class Answer:
         confidence: its calibrated probability.
         top: the likeliest intents with their calibrated probabilities, best first.
         accepted: whether the confidence reaches the threshold; if not, a person should look.
-        label_set: the intents that cannot be ruled out (see ``pipeline/abstention.py``), best first.
+        label_set: the intents that cannot be ruled out (see ``pipeline/decision.py``), best first.
         truncated: whether the text was cut to the model's number of word pieces.
     """
 
@@ -37,12 +38,21 @@ class Answer:
     label_set: tuple[str, ...]
     truncated: bool
 
+    def as_record(self) -> dict[str, Any]:
+        """The same as JSON has it: lists, and an object a likely intent."""
+        top = [{"label": label, "confidence": confidence} for label, confidence in self.top]
+        return vars(self) | {"top": top, "label_set": list(self.label_set)}
+
 
 class Classifier:
-    """An exported model, ready to answer; calls from several threads may run side by side."""
+    """An exported model, ready to answer; calls from several threads may run side by side.
 
-    def __init__(self, manifest: Manifest, graph: str, labels: tuple[str, ...], tokenizer: Tokenizer, session: Any) -> None:
+    The manifest's hash stands for the model: a manifest holds the hashes of all other files.
+    """
+
+    def __init__(self, manifest: Manifest, sha256: str, graph: str, labels: tuple[str, ...], tokenizer: Tokenizer, session: Any) -> None:
         self.manifest = manifest
+        self.sha256 = sha256
         self.graph = graph
         self.labels = labels
         self._tokenizer = tokenizer
@@ -65,7 +75,7 @@ class Classifier:
         cut_at = (tokenizer.truncation or {}).get("max_length")
         if cut_at != manifest.max_tokens:
             raise UserError(f"{folder / artifacts.TOKENIZER_FILE}: cuts at {cut_at} word pieces, not at {manifest.max_tokens}: {REMEDY}")
-        return cls(manifest, graph, tuple(labels), tokenizer, session)
+        return cls(manifest, record(folder / artifacts.MANIFEST).sha256, graph, tuple(labels), tokenizer, session)
 
     def answer(self, texts: Sequence[str], top_k: int = 5) -> list[Answer]:
         """One answer a text, in the order of the texts, each with its ``top_k`` likeliest intents (all, if there are fewer).
@@ -77,27 +87,23 @@ class Classifier:
             return []
         encodings = [self._tokenizer.encode(clean_text(_well_formed(text))) for text in texts]
         ids = [encoding.ids for encoding in encodings]
-        p_NC = _softmax(run_session(self._session, ids, order_by_length(ids)) / self.manifest.temperature)
-        return [self._answer(p_C, top_k, bool(encoding.overflowing)) for p_C, encoding in zip(p_NC, encodings, strict=True)]
-
-    def _answer(self, p_C: np.ndarray, top_k: int, truncated: bool) -> Answer:
-        best = np.argsort(-p_C, kind="stable")
-        in_set = max(1, int((p_C >= self.manifest.conformal.threshold).sum()))
-        confidence = float(p_C[best[0]])
-        return Answer(
-            label=self.labels[best[0]],
-            confidence=confidence,
-            top=tuple((self.labels[i], float(p_C[i])) for i in best[:top_k]),
-            accepted=confidence >= self.manifest.threshold,
-            label_set=tuple(self.labels[i] for i in best[:in_set]),
-            truncated=truncated,
-        )
-
-
-def _softmax(logits_NC: np.ndarray) -> np.ndarray:
-    exp_NC = np.exp(logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True))
-    p_NC: np.ndarray = exp_NC / exp_NC.sum(axis=1, keepdims=True)
-    return p_NC
+        logits_NC = run_session(self._session, ids, order_by_length(ids))
+        p_NC = probabilities(logits_NC.astype(np.float64), self.manifest.temperature)
+        accepted_N = accepts(p_NC, self.manifest.threshold)
+        in_set_NC = label_sets(p_NC, self.manifest.conformal.threshold)
+        return [
+            Answer(
+                label=self.labels[best_C[0]],
+                confidence=float(p_C[best_C[0]]),
+                top=tuple((self.labels[i], float(p_C[i])) for i in best_C[:top_k]),
+                accepted=bool(accepted),
+                label_set=tuple(self.labels[i] for i in best_C if in_set_C[i]),
+                truncated=bool(encoding.overflowing),
+            )
+            for p_C, best_C, accepted, in_set_C, encoding in zip(
+                p_NC, np.argsort(-p_NC, kind="stable"), accepted_N, in_set_NC, encodings, strict=True
+            )
+        ]
 
 
 def _well_formed(text: str) -> str:

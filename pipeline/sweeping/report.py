@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.charts import BLUE, GREY, ORANGE, write_table
+from pipeline.charts import BLUE, GREY, ORANGE, save
+from pipeline.csv_files import write_table
 from pipeline.sweeping.space import Knob, Sweep, override
 from pipeline.sweeping.study import NOW
 
@@ -89,7 +90,7 @@ def draw_history(trials: list[FrozenTrial], path: Path) -> None:
     axis.set(xlabel="trial", ylabel="validation accuracy", title=f"{len(done)} trials ran to their end, {len(given_up)} were given up")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_importance(importances: dict[str, float], trials: int, path: Path) -> None:
@@ -100,7 +101,7 @@ def draw_importance(importances: dict[str, float], trials: int, path: Path) -> N
     bars = axis.barh(names, [importances[name] for name in names], color=BLUE, height=0.6)
     axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
     axis.set(xlim=(0, 1.08), xlabel="share of the variance of validation accuracy", title=f"what the knobs explain, from {trials} trials")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_parallel(trials: list[FrozenTrial], space: Sweep, path: Path) -> None:
@@ -121,7 +122,7 @@ def draw_parallel(trials: list[FrozenTrial], space: Sweep, path: Path) -> None:
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     figure.colorbar(ScalarMappable(scale, COLORS), ax=axis, label="validation accuracy", pad=0.02)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _height(knob: Knob, value: Any) -> float:
@@ -150,7 +151,3 @@ def _marks(knob: Knob) -> list[float]:
 
 def _short(value: Any) -> str:
     return f"{value:.2g}" if isinstance(value, float) else str(value)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline import artifacts
 from pipeline.csv_files import read_table
 from pipeline.markdown import table
+from pipeline.words import words
 
 AGREEMENT = Path("metrics/reference/sample.json")
 OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
@@ -17,15 +18,15 @@ OUT_OF_SCOPE = Path("data/sample/out_of_scope.csv")
 def sample() -> str:
     """Statistics of our own queries, and how far a classifier trained on BANKING77 agrees with their labels."""
     rows = read_table(Path(artifacts.SAMPLE))
-    words = [len(row["text"].split()) for row in rows]
+    lengths = [len(words(row["text"])) for row in rows]
     per_intent = Counter(row["intent"] for row in rows).values()
     facts = [
         ["queries", str(len(rows))],
         ["intents", str(len(per_intent))],
         ["queries per intent, fewest to most", f"{min(per_intent)} to {max(per_intent)}"],
-        ["words, fewest / median / most", f"{min(words)} / {statistics.median(words):g} / {max(words)}"],
-        ["up to 7 words", f"{100 * sum(count <= 7 for count in words) / len(words):.0f} %"],
-        ["36 words or more", f"{100 * sum(count >= 36 for count in words) / len(words):.0f} %"],
+        ["words, fewest / median / most", f"{min(lengths)} / {statistics.median(lengths):g} / {max(lengths)}"],
+        ["up to 7 words", f"{100 * sum(length <= 7 for length in lengths) / len(rows):.0f} %"],
+        ["36 words or more", f"{100 * sum(length >= 36 for length in lengths) / len(rows):.0f} %"],
         ["without a question mark", f"{100 * sum('?' not in row['text'] for row in rows) / len(rows):.0f} %"],
     ]
     source = ""
@@ -46,12 +47,12 @@ def sample() -> str:
 
 def out_of_scope() -> str:
     """Messages that belong to none of the intents: how many of each kind, and how long."""
-    words: dict[str, list[int]] = {}
+    lengths: dict[str, list[int]] = {}
     for row in read_table(OUT_OF_SCOPE):
-        words.setdefault(row["kind"], []).append(len(row["text"].split()))
-    words["all"] = [count for counts in words.values() for count in counts]
+        lengths.setdefault(row["kind"], []).append(len(words(row["text"])))
+    lengths["all"] = [length for own in lengths.values() for length in own]
     rows = [
-        [kind if kind == "all" else f"`{kind}`", str(len(counts)), f"{min(counts)} / {statistics.median(counts):g} / {max(counts)}"]
-        for kind, counts in words.items()
+        [kind if kind == "all" else f"`{kind}`", str(len(own)), f"{min(own)} / {statistics.median(own):g} / {max(own)}"]
+        for kind, own in lengths.items()
     ]
-    return table(["kind", "messages", "words between spaces, fewest / median / most"], rows)
+    return table(["kind", "messages", "words, fewest / median / most"], rows)
