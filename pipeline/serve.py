@@ -9,9 +9,9 @@ Every option can also be given in the environment, as SERVE_ and its name; the A
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -19,7 +19,6 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.revisions import head
 from pipeline.serving.app import Version, create_app
@@ -60,12 +59,21 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.1)
 
 
+def check_address(host: str, port: int) -> None:
+    """Raises UserError where nothing can listen there: told before a model is loaded, and in a line, as uvicorn does not."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        told = (error.strerror or str(error)).partition(" (")[0]
+        raise UserError(f"{host}:{port}: {told}: choose another port: `make serve PORT=..`, or --port") from None
+
+
 def describe(classifier: Classifier, settings: Settings) -> Version:
-    """What is running; the manifest's hash stands for the model, for it holds the hashes of all other files."""
+    """What is running."""
     manifest = classifier.manifest
     return Version(
         commit=settings.commit or _commit(),
-        model_sha256=hashlib.sha256((settings.model / artifacts.MANIFEST).read_bytes()).hexdigest(),
+        model_sha256=classifier.sha256,
         graph=classifier.graph,
         labels=manifest.labels,
         threshold=manifest.threshold,
@@ -85,6 +93,7 @@ def main() -> None:
     """Reads settings, loads the model, serves until SIGTERM."""
     settings = read_settings(sys.argv[1:], os.environ, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    check_address(settings.host, settings.port)
     classifier = Classifier.load(settings.model, settings.threads)
     Server(create_app(classifier, settings, describe(classifier, settings)), settings).run()
 

@@ -16,6 +16,7 @@ from pipeline.serving.settings import read_settings
 
 
 class Standin:
+    sha256 = "0" * 64
     labels = ("first", "second")
 
     def answer(self, texts: Sequence[str], top_k: int = 5) -> list[Answer]:
@@ -31,7 +32,7 @@ def serve(model: Any) -> None:
     """Runs the service around what stands in for a ``Classifier``."""
     settings = read_settings(sys.argv[1:], os.environ)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    version = Version(commit=None, model_sha256="0" * 64, graph="none", labels=len(model.labels), threshold=0.5, metrics={})
+    version = Version(commit=None, model_sha256=model.sha256, graph="none", labels=len(model.labels), threshold=0.5, metrics={})
     Server(create_app(model, settings, version), settings).run()
 
 

@@ -41,12 +41,12 @@ class Service(NamedTuple):
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30, told: str = "") -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30, told: str = "", pause_s: float = 0.05) -> None:
     """Fails when that takes longer; `told` is what it then says."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {told}"
-        time.sleep(0.05)
+        time.sleep(pause_s)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""What nobody should send, against the real service: generated from the schema and by hand, and far too much of it."""
+"""What nobody should send: generated from the schema and by hand, and far too much of it."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ import httpx
 import pytest
 from services import STANDIN, Service, serve, wait_until
 
+PILE = "a" + "\u0301\u0323" * 49_999  # to put the marks in order takes time that grows with the square of their number
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 
 
@@ -25,9 +27,21 @@ CONFIG = Path(__file__).parent / "schemathesis.toml"
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with serve(tmp_path_factory.mktemp("abuse"), program=STANDIN) as running:
         yield running
-        log = running.log.read_text()
-        assert " ERROR " not in log
-        assert "Traceback" not in log
+        check_log(running)
+
+
+@pytest.fixture(scope="module")
+def real(onnx_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service around a model, which a text may hurt."""
+    with serve(tmp_path_factory.mktemp("real"), model=onnx_folder) as running:
+        yield running
+        check_log(running)
+
+
+def check_log(service: Service) -> None:
+    log = service.log.read_text()
+    assert " ERROR " not in log
+    assert "Traceback" not in log
 
 
 def test_generated_requests_find_no_fault(service: Service, tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -60,14 +74,26 @@ def test_generated_requests_find_no_fault(service: Service, tmp_path: Path, requ
         "x" * 100_000,
         "\ufdfa" * 9_000,
         "\ufffe\uffff",
+        PILE,
     ],
-    ids=["empty", "blank", "nul", "nul inside", "bidi", "emoji", "combining", "10,000 words", "one long word", "expands", "noncharacters"],
+    ids=[
+        *("empty", "blank", "nul", "nul inside", "bidi", "emoji", "combining", "10,000 words", "one long word", "expands"),
+        *("noncharacters", "combining of two kinds"),
+    ],
 )
-def test_any_text_gets_an_answer(service: Service, text: str) -> None:
-    answer = service.predict(text)
+def test_any_text_gets_an_answer(real: Service, text: str) -> None:
+    answer = real.predict(text)
     assert answer.status_code == 200
     (prediction,) = answer.json()["predictions"]
     assert 0 <= prediction["confidence"] <= 1
+
+
+def test_no_text_keeps_others_from_being_answered(real: Service) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        piled = threads.submit(real.predict, *[PILE] * 4)
+        while not piled.done():
+            assert real.get("/v2/health/live").elapsed.total_seconds() < 1
+    assert piled.result().status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -117,13 +143,25 @@ def test_the_schema_and_the_service_count_the_same_characters_however_they_are_w
     assert status(*[character * longest] * 13) == 413  # no schema can tell how many bytes a body may have
 
 
+TENSOR = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
+BODIES = {"/v1/predict": b'{"text": "a"}', "/v2/models/tinybert/infer": json.dumps({"inputs": [TENSOR]}).encode()}
+
+
+@pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx", ""]
 )
-def test_what_a_foreign_page_can_send_without_asking_is_refused(service: Service, kind: str) -> None:
-    answer = service.client.post("/v1/predict", content=b'{"text": "a"}', headers={"Content-Type": kind})
-    assert answer.status_code == 422
+def test_what_a_foreign_page_can_send_without_asking_is_refused(service: Service, kind: str, path: str) -> None:
+    answer = service.client.post(path, content=BODIES[path], headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()) == (415, {"error": "Content-Type: must be application/json"})
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_compressed_body_is_refused_as_such(service: Service, path: str) -> None:
+    head = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = service.client.post(path, content=gzip.compress(BODIES[path]), headers=head)
+    assert (answer.status_code, answer.json()) == (415, {"error": "Content-Encoding: send the body as it is, not compressed"})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from pipeline.manifest import record
 from pipeline.onnx_session import multiplies_bytes, open_session, order_by_length, run_session
 from pipeline.serving.classifier import Classifier
 from pipeline.student import load_student
+from pipeline.text import clean_text
 from pipeline.tokens import encode
 
 TEXTS = [*texts(30, seed=5), "", "  Lost\tmy\ncard ", "¿dónde?", "i lost \0my card", "\u202elost card", "💳💳", "card \ud83d", "x" * 5000]
@@ -99,6 +102,20 @@ def test_top_k_cuts_the_list_and_not_the_set(project: Path) -> None:
     sets = [[answer.label_set for answer in classifier.answer(TEXTS, top_k=k)] for k in (1, 4)]
     assert sets[0] == sets[1]
     assert classifier.answer([]) == []
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0f73"])
+def test_marks_that_are_piled_on_one_letter_take_no_time(project: Path, marks: str) -> None:
+    classifier = Classifier.load(project / "models/onnx")
+    started = time.process_time()
+    classifier.answer(["a" + marks * (100_000 // len(marks))])
+    assert time.process_time() - started < 1
+
+
+def test_of_piled_marks_the_first_thirty_stay_and_all_other_text_stays_as_it_is() -> None:
+    for text in ("e" + "\u0301" * 30, "👩‍👩‍👧‍👦" * 50, "\u0e01\u0e34\u0e49" * 50, "…" * 50):
+        assert clean_text(text) == unicodedata.normalize("NFC", text)
+    assert clean_text(("e" + "\u0301" * 50) * 2) == clean_text(("e" + "\u0301" * 30) * 2)
 
 
 def pickle_beside(folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -18,7 +19,7 @@ KEY = "0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    limits = f"--max-body-bytes {LIMIT} --max-in-flight 3 --max-waiting-texts 3 --body-timeout-s 1 --timeout-s 2 --workers 3"
+    limits = f"--max-body-bytes {LIMIT} --max-in-flight 3 --max-waiting-texts 3 --body-timeout-s 1 --timeout-s 30 --workers 3"
     with serve(tmp_path_factory.mktemp("serve"), *limits.split(), program=STANDIN) as running:
         yield running
 
@@ -77,6 +78,36 @@ def test_a_head_that_does_not_come_is_given_up(service: Service, beginning: byte
             received += part
     assert 0.5 < time.monotonic() - began < 8  # --body-timeout-s 1; behind an answer, the 5 s that uvicorn keeps a connection
     assert received.count(b"HTTP/1.1 200") == beginning.count(b"\r\n\r\n")
+
+
+def test_answers_that_nobody_reads_are_given_up_and_give_their_slot_back(service: Service) -> None:
+    """The 400 answers are 17 MB, of which the buffers on the way hold a part; behind them the next request waits with its slot."""
+    host, port = service.url.removeprefix("http://").split(":")
+    body = json.dumps({"texts": [""] * 256})
+    head = f"POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(5)
+        connection.connect((host, int(port)))
+        unsent = (head + body).encode() * 400
+        with contextlib.suppress(TimeoutError, ConnectionError):  # it reads the next only when the last is answered
+            while unsent:
+                unsent = unsent[connection.send(unsent) :]
+        time.sleep(3)
+        wait_until(lambda: service.counted("serve_requests_in_flight") == 0, 10)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65536):
+                received += part
+    assert 1 <= received.count(b"HTTP/1.1 200") < 400
+    assert service.predict("a").status_code == 200
+
+
+def test_no_address_leads_elsewhere(service: Service) -> None:
+    """Behind a proxy that ends TLS a redirection would lead to http://, and key and text after it."""
+    paths = ("/v2/", "/v1/labels/", "/v2/health/live/", "/static")
+    for answer in (*map(service.get, paths), service.post("/v1/predict/", {"text": "a"})):
+        assert (answer.status_code, answer.headers.get("Location")) == (404, None)
 
 
 def test_an_id_that_is_no_text_is_refused(service: Service) -> None:

@@ -95,10 +95,12 @@ def test_the_open_inference_protocol_gives_the_same_answers(service: Service) ->
     for row, prediction in zip(rows, predictions, strict=True):
         assert dict(zip(labels, row, strict=True)) == {top["label"]: top["confidence"] for top in prediction["top"]}
     assert set(infer(service, queries, outputs=[{"name": "confidence"}])) == {"confidence"}
+    assert infer(service, queries, outputs=[], parameters=None) == outputs
     described = service.get("/v2/models/tinybert").json()
     assert {tensor["name"]: tensor["shape"] for tensor in described["outputs"]}["probabilities"] == [-1, 4]
     assert service.get("/v2/models/tinybert/ready").json() == {"name": "tinybert", "ready": True}
     assert service.get("/v2/health/ready").json() == {"ready": True}
+    assert [service.client.head(f"/v2/health/{name}").status_code for name in ("live", "ready")] == [200, 200]
     assert service.get("/v2/models/another").status_code == 404
 
 
@@ -112,6 +114,7 @@ def test_it_says_which_commit_and_model_are_running(service: Service, model: Pat
     version = service.get("/version").json()
     assert version["commit"] == sh(Path(), "git", "rev-parse", "HEAD").strip()
     assert version["model_sha256"] == hashlib.sha256((model / "manifest.json").read_bytes()).hexdigest()
+    assert service.get("/v1/labels").json()["model"] == service.predict("a").json()["model"] == version["model_sha256"][:12]
     assert version["metrics"] == json.loads((project / "metrics/export.json").read_text())
     assert service.get("/v2").json()["version"] == version["model_sha256"][:12]
 
@@ -177,6 +180,14 @@ def test_a_model_that_is_not_what_its_manifest_says_is_refused_in_one_line(hurt:
     assert done.returncode == 1
     assert re.fullmatch(r"error: .+\n", done.stderr)
     assert f"{folder}/{named}" in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_line_with_the_way_out_before_a_model_is_loaded(service: Service, tmp_path: Path) -> None:
+    port = service.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "pipeline.serve", "--model", str(tmp_path / "none"), "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    told = f"error: 127.0.0.1:{port}: Address already in use: choose another port: `make serve PORT=..`, or --port\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 def answers_as_evaluated(root: Path, folder: Path) -> float:

@@ -51,19 +51,21 @@ def create_app(classifier: Classifier, settings: Settings, version: Version) -> 
         metrics.count(answers)
         return answers
 
-    app = FastAPI(title="Intents", version=version.model_sha256[:12], docs_url=None, redoc_url=None)  # their pages load scripts from a CDN
+    model = version.model_sha256[:12]
+    # no pages that load scripts from a CDN; no redirections: where TLS ends before the service they lead to http://, key and text with them
+    app = FastAPI(title="Intents", version=model, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.ending = False
 
     def ready() -> bool:
         return pool.alive and not app.state.ending
 
     routers = [
-        predictions_router(classifier.labels, ask),
-        model_router(settings.name, version.model_sha256[:12], classifier.labels, ready, ask),
+        predictions_router(classifier.labels, model, ask),
+        model_router(settings.name, model, classifier.labels, ready, ask),
         about_router(version, metrics),
     ]
     key = [] if settings.api_key is None else [Security(APIKeyHeader(name=KEY_HEADER, auto_error=False))]  # the gate asks for it
-    app.include_router(health_router(lambda: pool.alive, ready, version.model_sha256[:12]))
+    app.include_router(health_router(lambda: pool.alive, ready, model))
     for router in routers:
         app.include_router(router, dependencies=key)
     add_page(app)

@@ -69,7 +69,7 @@ class ModelReady(Ready):
 class _Request(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    parameters: dict[str, Any] = Field({}, description="ignored")
+    parameters: dict[str, Any] | None = Field(None, description="ignored")
 
 
 class InputTensor(_Request):
@@ -94,7 +94,7 @@ class InferRequest(_Request):
 
     id: Annotated[str, Field(max_length=1000)] | None = None
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    outputs: list[OutputChoice] | None = Field(None, description="by default all of them")
+    outputs: list[OutputChoice] | None = Field(None, description="none named: all of them")
 
 
 class OutputTensor(Tensor):
@@ -121,11 +121,13 @@ def health_router(alive: Callable[[], bool], ready: Callable[[], bool], version:
         """Name and version of the server."""
         return Server(name="tinybert-intents", version=version, extensions=[])
 
+    @router.head("/health/live", include_in_schema=False)
     @router.get("/health/live", response_model=Live, responses={503: {"model": Live, "description": "Restart the service"}})
     async def get_live() -> JSONResponse:
         """Whether the process should go on; 503 when inference hangs again and again."""
         return JSONResponse({"live": alive()}, 200 if alive() else 503)
 
+    @router.head("/health/ready", include_in_schema=False)
     @router.get("/health/ready", response_model=Ready, responses={503: {"model": Ready, "description": "Send requests elsewhere"}})
     async def get_ready() -> JSONResponse:
         """Whether requests are welcome; 503 when the service is about to end."""
@@ -165,7 +167,7 @@ def model_router(name: str, version: str, labels: Sequence[str], ready: Callable
         tensor = body.inputs[0]
         if math.prod(tensor.shape) != len(tensor.data) or tensor.shape[1:] not in ([], [1]):
             raise HTTPException(400, f"inputs.0: shape {tensor.shape} does not fit {len(tensor.data)} texts")
-        wanted: Sequence[str] = list(tensors) if body.outputs is None else [output.name for output in body.outputs]
+        wanted: Sequence[str] = [output.name for output in body.outputs or []] or list(tensors)
         answers = await ask(tensor.data, len(labels))
         outputs = [
             OutputTensor(name=key, datatype=tensors[key].datatype, shape=[len(answers), *tensors[key].shape[1:]], data=values)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -17,18 +17,12 @@ MAX_CHARACTERS = 100_000
 MAX_TOP_K = 1_000
 
 Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+Ask = Callable[[Sequence[str], int], Awaitable[list[Answer]]]  # answers texts with so many of the best labels each, and counts them
 
 
 def whole(value: Any) -> Any:
     """5.0 is an integer to JSON, but not to a strict type; the bounds must stand before this in an annotation, or the schema lacks them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-class Ask(Protocol):
-    """Answers texts with so many of the best labels each, and counts them."""
-
-    async def __call__(self, texts: Sequence[str], top_k: int) -> list[Answer]:
-        """One answer a text, in their order."""
 
 
 class _Request(BaseModel):
@@ -77,43 +71,38 @@ class Prediction(BaseModel):
     truncated: bool = Field(description="the text was longer than the model can read; the rest was ignored")
 
 
-class Predictions(BaseModel):
+class Named(BaseModel):
+    """What comes of a model, and of which."""
+
+    model: str = Field(description="the first twelve digits of `model_sha256` in `/version`: another model has others")
+
+
+class Predictions(Named):
     """One prediction a text, in their order."""
 
     predictions: list[Prediction]
 
 
-class Labels(BaseModel):
+class Labels(Named):
     """What a text can be labelled with."""
 
     labels: list[str]
 
 
-def predictions_router(labels: Sequence[str], ask: Ask) -> APIRouter:
-    """The routes, for a model with these labels."""
+def predictions_router(labels: Sequence[str], model: str, ask: Ask) -> APIRouter:
+    """The routes, for a model with these labels, named by its hash."""
     router = APIRouter(prefix="/v1", tags=["v1"])
 
     @router.post("/predict", responses=REFUSALS)
     async def predict(body: PredictRequest) -> Predictions:
         """The intent of one text or of many, how sure the model is, and whether a person has to look at it."""
         texts = body.texts if isinstance(body, PredictTexts) else [body.text]
-        return Predictions(predictions=[describe(answer) for answer in await ask(texts, body.top_k)])
+        answers = await ask(texts, body.top_k)
+        return Predictions(model=model, predictions=[Prediction.model_validate(answer.as_record()) for answer in answers])
 
     @router.get("/labels", responses={401: REFUSALS[401]})
     async def get_labels() -> Labels:
         """The labels, in the order of the model's outputs."""
-        return Labels(labels=list(labels))
+        return Labels(model=model, labels=list(labels))
 
     return router
-
-
-def describe(answer: Answer) -> Prediction:
-    """An answer as it goes over the wire."""
-    return Prediction(
-        label=answer.label,
-        confidence=answer.confidence,
-        top=[Candidate(label=label, confidence=confidence) for label, confidence in answer.top],
-        accepted=answer.accepted,
-        label_set=list(answer.label_set),
-        truncated=answer.truncated,
-    )

@@ -29,6 +29,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Refusal, "description": "The API key is missing or wrong"},
     408: {"model": Refusal, "description": "The body did not come in time"},
     413: {"model": Refusal, "description": "The body has more bytes than are read, whatever is in it"},
+    415: {"model": Refusal, "description": "The head says that the body is no JSON, or is compressed"},
     422: {"model": Refusal, "description": "The body does not fit the schema"},
     503: {"model": Refusal, "description": "Too much to do at the moment: try again after `Retry-After` seconds"},
     504: {"model": Refusal, "description": "The model did not answer in time"},
@@ -49,11 +50,15 @@ def handle_errors(app: FastAPI) -> None:
     """Gives what the routes raise the shape of a refusal."""
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400 and (told := _told_otherwise(request)):
+            return refuse(415, told)
         return refuse(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        if told := _told_otherwise(request):
+            return refuse(415, told)
         first = error.errors()[0]
         where = ".".join(part for part, _ in groupby(str(part) for part in first["loc"][1:]))  # a kind of body is named as its field
         if first["type"] == "json_invalid":
@@ -67,3 +72,11 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(TimeoutError)
     async def _late(_: Request, __: TimeoutError) -> JSONResponse:
         return refuse(504, "the model did not answer in time")
+
+
+def _told_otherwise(request: Request) -> str | None:
+    """What is wrong with the head of a request whose body could not be read: better to know than how the body then looks."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        return "Content-Encoding: send the body as it is, not compressed"
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return None if kind == "application/json" or kind.endswith("+json") else "Content-Type: must be application/json"

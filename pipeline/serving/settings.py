@@ -39,7 +39,10 @@ class Settings(BaseModel):
         description="texts with the model at a time; further requests get 503; a single request may exceed it if none is running",
     )
     body_timeout_s: float = Field(
-        5.0, gt=0, le=600, description="seconds within which a body must have come, else 408; and a head, else the connection is closed"
+        5.0,
+        gt=0,
+        le=600,
+        description="seconds for a body to come, else 408; for a head to come, and an answer to be read, else the connection is closed",
     )
     timeout_s: float = Field(10.0, gt=0, le=600, description="seconds within which the model must have answered, else 504")
     drain_s: float = Field(
