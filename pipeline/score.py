@@ -26,14 +26,15 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from pipeline import artifacts
-from pipeline.bulk.jobs import PART, Job, close, find_jobs, identify, is_done, opened
+from pipeline.bulk.jobs import PART, Job, close, find_jobs, find_left_out, identify, is_done, opened
 from pipeline.bulk.records import FORMATS, PART_ROWS, count_problems, read_parts
-from pipeline.bulk.scoring import ANSWERS, check_names, score_part
+from pipeline.bulk.scoring import ANSWERS, Model, check_names, is_scored, score_part
 from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.serving.classifier import Classifier
 
 IN_FLIGHT = 2  # parts a worker has before it or in work: what memory holds, whatever the file's size
+TOLD = 5  # names of the files that are left out
 
 
 def start_worker() -> None:
@@ -62,7 +63,7 @@ def score_parts(job: Job, args: argparse.Namespace, pool: ProcessPoolExecutor, b
         check_names(job.source, part)
         counts += count_problems(part)
         target = job.parts / PART.format(number)
-        if not target.exists():
+        if not is_scored(target):
             running.add(pool.submit(score_part, args.model, args.top_k, part, target))
         running = settle(running, IN_FLIGHT * args.workers - 1)
         bar.set_postfix(rows=counts.total(), refresh=False)
@@ -84,9 +85,9 @@ def settle(running: set[Future[None]], most: int) -> set[Future[None]]:
 def finish(job: Job, identity: dict[str, Any], parts: int, counts: Counter[str], args: argparse.Namespace) -> str:
     """Joins the parts to the output, writes the receipt, and says what came of the file in one line."""
     if identify_with(job, args) != identity:
-        raise UserError(f"{job.source}: it (or the model) changed while it was read: run again when it is complete")
+        raise UserError(f"{job.source}: changed while it was read: run again when it is complete")
     with artifacts.whole_file(job.target) as partial:
-        write_tables((pq.read_table(job.parts / PART.format(i)) for i in range(parts)), partial, job.target.suffix)
+        write_tables((pq.read_table(job.parts / PART.format(i)) for i in range(parts)), partial, job.target.suffix.lower())
     problems = {problem: rows for problem, rows in sorted(counts.items()) if problem}
     close(job, {"made_from": identity, "rows": counts.total(), "answered": counts[""], "problems": problems})
     told = "".join(f"; {rows:,} without answer: {problem}" for problem, rows in problems.items())
@@ -96,7 +97,7 @@ def finish(job: Job, identity: dict[str, Any], parts: int, counts: Counter[str],
 def identify_with(job: Job, args: argparse.Namespace) -> dict[str, Any]:
     """What the answers of a job depend on."""
     settings = {"text_column": args.text_column, "top_k": args.top_k, "part_rows": args.part_rows}
-    return identify(job, args.model, columns=ANSWERS.names, **settings)
+    return identify(job, model=args.model.sha256, graph=args.model.graph, columns=ANSWERS.names, **settings)
 
 
 def score_here(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
@@ -119,7 +120,7 @@ def score_on_ray(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
     try:
         from pipeline.bulk.ray_scoring import score_all  # noqa: PLC0415  an extra that imports slowly
     except ModuleNotFoundError as error:
-        raise UserError(f"--ray: {error}: install the extra `ray` of pyproject.toml") from None
+        raise UserError(f"--ray: {error}: `pip install ray==2.60.0`") from None
     with ExitStack() as stack:
         identities = [identify_with(job, args) for job in jobs]
         for job, identity in zip(jobs, identities, strict=True):
@@ -158,7 +159,11 @@ def main() -> None:
     """Scores every file that is not done."""
     args = read_arguments()
     jobs = find_jobs(args.input, args.output, f".{args.format}" if args.format else None)
-    Classifier.load(args.model)  # a folder that is not in order is told here, not by every worker
+    if left_out := find_left_out(args.input):
+        told = ", ".join(left_out[:TOLD]) + " .." * (len(left_out) > TOLD)
+        print(f"{args.input}: {len(left_out)} left out, whose names end in none of {', '.join(FORMATS)}: {told}")
+    classifier = Classifier.load(args.model)  # a folder that is not in order is told here, not by every worker
+    args.model = Model(args.model, classifier.sha256, classifier.graph)
     done = [job for job in jobs if is_done(job, identify_with(job, args))]
     for job in done:
         print(f"{job.target}: is there already")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import artifacts
-from pipeline.bulk.jobs import Job, close, find_jobs, identify, is_done, opened
+from pipeline.bulk.jobs import Job, close, find_jobs, find_left_out, identify, is_done, opened
 from pipeline.bulk.records import read_parts
 from pipeline.errors import UserError
 
@@ -24,7 +24,6 @@ def outputs(given: str, output: Path, suffix: str | None = None) -> list[str]:
 def inbox(tmp_path: Path) -> Path:
     touch(tmp_path / "in", "a.csv", "b/a.csv", "b/c.parquet", "d.jsonl", "notes.txt", "_a.csv.receipt.json", "_a.csv.parts/000000.parquet")
     touch(tmp_path / "in", ".partial-e.csv", ".hidden/f.csv")
-    touch(tmp_path, "model/manifest.json")
     return tmp_path / "in"
 
 
@@ -33,6 +32,13 @@ def test_a_file_goes_to_the_file_named_or_into_the_folder_named(inbox: Path, tmp
     assert find_jobs(given, tmp_path / "x.parquet", None) == [Job(inbox / "a.csv", tmp_path / "x.parquet")]
     assert outputs(given, tmp_path / "out") == ["a.csv"]
     assert outputs(given, tmp_path / "out", ".jsonl") == ["a.jsonl"]
+    assert find_jobs(given, tmp_path / "OUT.CSV", ".csv") == [Job(inbox / "a.csv", tmp_path / "OUT.CSV")]
+
+
+def test_files_of_a_folder_that_are_of_no_format_are_named(inbox: Path) -> None:
+    touch(inbox, "b/e.csv.gz")
+    assert find_left_out(str(inbox)) == ["b/e.csv.gz", "notes.txt"]
+    assert find_left_out(str(inbox / "a.csv")) == find_left_out(f"{inbox}/*") == []
 
 
 def test_of_a_folder_every_file_of_ours_is_scored_to_its_place_below_the_output(inbox: Path, tmp_path: Path) -> None:
@@ -62,6 +68,8 @@ def test_a_pattern_finds_files_and_keeps_apart_those_of_one_name(inbox: Path, tm
         ("in/a.csv", "in", None, "in: lies among the inputs"),
         ("in", "notes.txt", None, "notes.txt: is a file: give a folder for the output"),
         ("in/a.csv", "notes.txt/out.csv", None, "notes.txt: is a file: give a folder for the output"),
+        ("in/a.csv", "out.tsv", None, "out.tsv: its name ends in none of .csv, .jsonl, .parquet"),
+        ("in", "OUT.CSV", None, "OUT.CSV: in is more than one file: give a folder"),
         ("in/a.csv", "out.csv", ".parquet", "out.csv: ends in '.csv' where --format says '.parquet'"),
     ],
 )
@@ -100,41 +108,41 @@ def test_two_files_that_differ_in_their_format_alone_cannot_have_one_output(inbo
         find_jobs(str(inbox), tmp_path / "out", ".parquet")
 
 
-def test_a_job_is_done_when_its_output_was_made_from_the_same_input_model_and_settings(inbox: Path, tmp_path: Path) -> None:
-    job, model = Job(inbox / "a.csv", tmp_path / "out/a.csv"), tmp_path / "model"
-    identity = identify(job, model, top_k=5)
+def test_a_job_is_done_when_its_output_was_made_from_the_same_input_and_settings(inbox: Path, tmp_path: Path) -> None:
+    job = Job(inbox / "a.csv", tmp_path / "out/a.csv")
+    identity = identify(job, top_k=5)
     assert not is_done(job, identity)
     with opened(job, identity):
         touch(job.target.parent, "a.csv")
         assert not is_done(job, identity)  # as if killed before the receipt
         close(job, {"made_from": identity})
     assert is_done(job, identity)
-    assert not is_done(job, identify(job, model, top_k=3))
-    (model / "manifest.json").write_text("another")
-    assert not is_done(job, identify(job, model, top_k=5))
+    assert not is_done(job, identify(job, top_k=3))
+    job.source.write_text("more rows")
+    assert not is_done(job, identify(job, top_k=5))
 
 
 def test_a_file_that_is_not_ours_is_not_replaced(inbox: Path, tmp_path: Path) -> None:
     job = Job(inbox / "a.csv", tmp_path / "mine.csv")
     touch(tmp_path, "mine.csv")
     with pytest.raises(UserError, match="is there and has no receipt of ours"):
-        is_done(job, identify(job, tmp_path / "model"))
+        is_done(job, identify(job))
 
 
 def test_parts_of_the_same_are_kept_and_of_another_input_removed(inbox: Path, tmp_path: Path) -> None:
-    job, model = Job(inbox / "a.csv", tmp_path / "out.csv"), tmp_path / "model"
-    with opened(job, identify(job, model)) as folder:
+    job = Job(inbox / "a.csv", tmp_path / "out.csv")
+    with opened(job, identify(job)) as folder:
         touch(folder, "000000.parquet")
-    with opened(job, identify(job, model)) as folder:
+    with opened(job, identify(job)) as folder:
         assert (folder / "000000.parquet").exists()
     job.source.write_text("more rows")
-    with opened(job, identify(job, model)) as folder:
+    with opened(job, identify(job)) as folder:
         assert not (folder / "000000.parquet").exists()
 
 
 def test_a_receipt_never_stands_beside_the_output_of_another_run(inbox: Path, tmp_path: Path) -> None:
-    job, model = Job(inbox / "a.csv", tmp_path / "out.csv"), tmp_path / "model"
-    first, second = identify(job, model, top_k=1), identify(job, model, top_k=2)
+    job = Job(inbox / "a.csv", tmp_path / "out.csv")
+    first, second = identify(job, top_k=1), identify(job, top_k=2)
     with opened(job, first):
         touch(tmp_path, "out.csv")
         close(job, {"made_from": first})
@@ -145,14 +153,14 @@ def test_a_receipt_never_stands_beside_the_output_of_another_run(inbox: Path, tm
 
 def test_two_runs_cannot_write_one_output_at_once(inbox: Path, tmp_path: Path) -> None:
     job = Job(inbox / "a.csv", tmp_path / "out.csv")
-    identity = identify(job, tmp_path / "model")
+    identity = identify(job)
     with opened(job, identity), pytest.raises(UserError, match="another run is writing"), opened(job, identity):
         pass
 
 
 def test_the_receipt_is_json_beside_the_output(inbox: Path, tmp_path: Path) -> None:
     job = Job(inbox / "a.csv", tmp_path / "out.csv")
-    with opened(job, identify(job, tmp_path / "model")):
+    with opened(job, identify(job)):
         close(job, {"rows": 3})
     assert artifacts.read_json(tmp_path / "_out.csv.receipt.json") == {"rows": 3}
     assert not job.parts.exists()

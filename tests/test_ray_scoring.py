@@ -4,12 +4,13 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
-import time
+import tomllib
 from pathlib import Path
 
 import psutil
 import pyarrow as pa
 import pytest
+from services import wait_until
 
 from pipeline.bulk.table_files import write_tables
 
@@ -57,15 +58,23 @@ def test_ray_writes_the_same_bytes(archive: Path, onnx_folder: Path, here: dict[
 
 @pytest.mark.skipif(NO_RAY, reason="the extra `ray` is not installed")
 def test_a_killed_task_loses_and_doubles_no_row(archive: Path, onnx_folder: Path, here: dict[str, str], tmp_path: Path) -> None:
-    process = subprocess.Popen(command(archive, tmp_path / "out", onnx_folder, "--ray", "--workers", "2"), stdout=subprocess.DEVNULL)
     killed, parts = 0, tmp_path / "out/_a.parquet.parts"
-    while process.poll() is None:
-        if len(list(parts.glob("0*.parquet"))) > 2 * killed and killed < 2:
+
+    def killed_to_its_end() -> bool:
+        nonlocal killed
+        if process.poll() is None and killed < 2 and len(list(parts.glob("0*.parquet"))) > 2 * killed:
             tasks = [child for child in psutil.Process(process.pid).children(recursive=True) if "score_parts" in " ".join(child.cmdline())]
             for task in tasks[:1]:
                 task.kill()
                 killed += 1
-        time.sleep(0.002)
+        return process.poll() is not None
+
+    arguments = command(archive, tmp_path / "out", onnx_folder, "--ray", "--workers", "2")
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(killed_to_its_end, 300, pause_s=0.002)
+        finally:
+            process.kill()
     assert (process.returncode, killed) == (0, 2)
     assert fingerprint(tmp_path / "out") == here
 
@@ -79,6 +88,7 @@ def test_a_file_that_cannot_be_scored_is_one_line(onnx_folder: Path, tmp_path: P
 
 
 @pytest.mark.skipif(not NO_RAY, reason="the extra `ray` is installed")
-def test_without_ray_the_error_names_the_extra(archive: Path, onnx_folder: Path, tmp_path: Path) -> None:
+def test_without_ray_the_error_says_how_to_get_it(archive: Path, onnx_folder: Path, tmp_path: Path) -> None:
     told = run(archive, tmp_path / "out", onnx_folder, "--ray", code=1)
-    assert told == "error: --ray: No module named 'ray': install the extra `ray` of pyproject.toml\n"
+    (pin,) = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]["ray"]
+    assert told == f"error: --ray: No module named 'ray': `pip install {pin}`\n"

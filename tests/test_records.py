@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -135,7 +136,7 @@ def test_parquet_strings_of_every_kind_are_texts(tmp_path: Path) -> None:
         ("a.csv", b"id;message\n1;x\n", "the columns are separated by ';': write them with commas: the header is 'id;message'"),
         ("a.csv", b"", "column 'text' is missing"),
         ("a.csv", b"text,text\n", "column 'text' is there more than once"),
-        ("a.csv", b'id,text\n1,"' + b"x" * (1 << 25), "not valid CSV: field larger than field limit"),
+        ("a.csv", b'id,text\n1,"' + b"x" * (1 << 25), "2: not valid CSV: field larger than field limit"),
         ("a.jsonl", b'{"message": "x"}\n', "none of the first 1 lines is a JSON object with a key 'text'"),
         ("a.parquet", b"text\nx\n", "not a readable Parquet file"),
     ],
@@ -145,7 +146,7 @@ def test_a_file_that_cannot_be_used_is_one_error(name: str, content: bytes, told
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
         read_all(path)
-    assert str(error.value).startswith(f"{path}: {told}")
+    assert str(error.value).startswith(f"{path}:{told}" if told[0].isdigit() else f"{path}: {told}")
 
 
 def test_an_error_of_the_disk_stays_one_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,18 +172,26 @@ def test_a_parquet_column_of_numbers_is_no_column_of_texts(tmp_path: Path) -> No
         read_all(write_parquet(tmp_path / "a.parquet", text=pa.array([1, 2])))
 
 
-@pytest.mark.parametrize("content", ['id,text\n1,"hello there\n2,my card is lost\n', 'text,id\n"hello there,1\nmy card,2\n', '"text'])
-def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('id,text\n1,fine\n2,"hello there\n3,my card is lost\n', "3: not valid CSV: unexpected end of data: mend the quoting"),
+        ('text,id\n"hello there,1\nmy card,2\n', "2: not valid CSV: unexpected end of data: mend the quoting"),
+        ('"text', "1: not valid CSV: unexpected end of data: mend the quoting"),
+        ('id,text\n\n1,"hello\nthere"\n2,"hello\n3,my "card" is lost\n4,fine\n', "5: not valid CSV: ',' expected after '\"': mend"),
+    ],
+)
+def test_a_quote_that_is_opened_by_mistake_swallows_no_rows(tmp_path: Path, content: str, told: str) -> None:
     file = tmp_path / "a.csv"
     file.write_text(content)
-    with pytest.raises(UserError, match=r"a\.csv: not valid CSV: the file ends within a quoted field: look for a quote"):
+    with pytest.raises(UserError, match=re.escape(f"{file}:{told}")):
         list(read_parts(file, "text", 10))
 
 
 def test_a_last_line_without_an_end_and_quotes_within_a_field_are_read(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
-    file.write_text('text,id\n"a"b,1\n5" phone,2')
-    assert [text for part in read_parts(file, "text", 10) for text in part.texts] == ["ab", '5" phone']
+    file.write_text('text,id\n"a ""b""",1\n5" phone,2')
+    assert [text for part in read_parts(file, "text", 10) for text in part.texts] == ['a "b"', '5" phone']
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])

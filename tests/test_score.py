@@ -4,20 +4,29 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from services import wait_until
 from small_models import texts
 
+from pipeline import score
+from pipeline.bulk.jobs import Job
+from pipeline.bulk.scoring import Model, load
 from pipeline.bulk.table_files import write_tables
 from pipeline.csv_files import read_table
+from pipeline.errors import UserError
 from pipeline.serving.classifier import Classifier
 
 ROWS = 3000
@@ -49,6 +58,12 @@ def undisturbed(archive: Path, onnx_folder: Path) -> str:
     return sha256(target)
 
 
+def run_here(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """In this process, where a test can have a hand in it."""
+    monkeypatch.setattr(sys, "argv", ["score", *map(str, arguments)])
+    score.main()
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -78,7 +93,9 @@ def test_a_folder_becomes_a_folder_and_bad_rows_stay_and_are_counted(onnx_folder
     (tmp_path / "in/late").mkdir(parents=True)
     (tmp_path / "in/a.csv").write_bytes(b"text,id\nwhere is my card,1\n,2\ncaf\xe9,3\n")
     (tmp_path / "in/late/b.jsonl").write_text('{"text": "lost my pin", "id": {"n": 4}}\nnonsense\n')
+    (tmp_path / "in/late/b.csv.gz").write_bytes(b"")
     told = run(tmp_path / "in", tmp_path / "out", onnx_folder)
+    assert f"{tmp_path / 'in'}: 1 left out, whose names end in none of .csv, .jsonl, .parquet: late/b.csv.gz\n" in told
     assert "3 rows; 1 without answer: no text; 1 without answer: text is not UTF-8" in told
     assert "2 rows; 1 without answer: not a JSON object" in told
 
@@ -110,6 +127,76 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(onnx_folder: Path, t
     assert "2 rows" in run(source, target, onnx_folder)
 
 
+def test_a_receipt_names_the_model_that_gave_the_answers_when_that_is_replaced_between_two_files(
+    onnx_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, source, target = tmp_path / "model", tmp_path / "in", tmp_path / "out"
+    shutil.copytree(onnx_folder, model)
+    source.mkdir()
+    for name in ("a.csv", "b.csv"):
+        write_tables([pa.table({"text": texts(50)})], source / name, ".csv")
+
+    def finish_and_replace(*arguments: Any) -> str:
+        """Joins a file, after which another model lies in the folder."""
+        told = finish(*arguments)
+        manifest = json.loads((model / "manifest.json").read_text())
+        (model / "manifest.json").write_text(json.dumps(manifest | {"threshold": 0.0}))
+        return told
+
+    def accepted() -> list[int]:
+        return [sum(row["accepted"] == "true" for row in read_table(target / name)) for name in ("a.csv", "b.csv")]
+
+    def named() -> set[str]:
+        return {json.loads((target / f"_{name}.receipt.json").read_text())["made_from"]["model"] for name in ("a.csv", "b.csv")}
+
+    first, finish = sha256(model / "manifest.json"), score.finish
+    monkeypatch.setattr(score, "finish", finish_and_replace)
+    run_here(monkeypatch, source, target, "--model", model)
+    before = sum(answer.accepted for answer in Classifier.load(onnx_folder).answer(texts(50)))
+    assert (accepted(), named()) == ([before, before], {first})
+    assert before < 50
+    run(source, target, model)
+    assert (accepted(), named()) == ([50, 50], {sha256(model / "manifest.json")})
+
+
+def test_a_part_is_answered_by_no_other_model_and_no_other_graph(onnx_folder: Path) -> None:
+    classifier = Classifier.load(onnx_folder)
+    assert load(Model(onnx_folder, classifier.sha256, classifier.graph)).graph == classifier.graph
+    with pytest.raises(UserError, match="the model was replaced while it was at work: run again"):
+        load(Model(onnx_folder, "0" * 64, classifier.graph))
+    with pytest.raises(UserError, match="one machine runs the none graph, another"):
+        load(Model(onnx_folder, classifier.sha256, "none"))
+
+
+def test_what_a_power_cut_emptied_is_made_anew(
+    archive: Path, onnx_folder: Path, undisturbed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.parquet"
+    job = Job(archive, target)
+
+    def stop(*_: object) -> None:
+        raise UserError("stopped before the parts are joined")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="stopped"):
+        patch.setattr(score, "finish", stop)
+        run_here(patch, archive, target, "--model", onnx_folder, "--part-rows", "100")
+    kept = parts(target)
+    (job.parts / "000003.parquet").write_bytes(b"")
+    (job.parts / "000007.parquet").write_bytes((job.parts / "000007.parquet").read_bytes()[:-20])
+    run(archive, target, onnx_folder, "--part-rows", "100")
+    assert (len(kept), sha256(target)) == (ROWS // 100, undisturbed)
+
+    job.receipt.write_bytes(b"")
+    assert "rows" in run(archive, target, onnx_folder, "--part-rows", "100")
+    assert (sha256(target), json.loads(job.receipt.read_text())["rows"]) == (undisturbed, ROWS)
+
+    target.unlink()
+    job.parts.mkdir()
+    (job.parts / "plan.json").write_bytes(b"")
+    run(archive, target, onnx_folder, "--part-rows", "100")
+    assert sha256(target) == undisturbed
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -138,15 +225,14 @@ def test_killed_at_random_points_it_goes_on_and_neither_loses_nor_doubles_a_row(
     killed = 0
     for _ in range(request.config.getoption("--kills")):
         kept = parts(target)
-        process = subprocess.Popen(goes_on, stdout=subprocess.DEVNULL)
         wanted = len(kept) + draw.randint(1, 6)
-        while process.poll() is None and len(parts(target)) < wanted:
-            time.sleep(0.001)
-        time.sleep(draw.random() / 50)
-        workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:  # it was quicker than we
-            break
+        with killed_at_last(goes_on, stdout=subprocess.DEVNULL) as process:
+            wait_until(lambda: process.poll() is not None or len(parts(target)) >= wanted, 120, pause_s=0.001)  # noqa: B023
+            time.sleep(draw.random() / 50)
+            workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.send_signal(signal.SIGKILL)
+            if process.wait() == 0:  # it was quicker than we
+                break
         killed += 1
         assert not psutil.wait_procs(workers, timeout=30)[1], "a worker outlives its parent"
         assert parts(target).items() >= kept.items(), "a part was scored twice"
@@ -157,6 +243,16 @@ def test_killed_at_random_points_it_goes_on_and_neither_loses_nor_doubles_a_row(
     assert not (tmp_path / "_out.parquet.parts").exists()
 
 
+@contextmanager
+def killed_at_last(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive the block, whatever comes of it."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def parts(target: Path) -> dict[str, int]:
     """When each part that is there was written."""
     found = (target.parent / f"_{target.name}.parts").glob("0*.parquet")
@@ -165,22 +261,22 @@ def parts(target: Path) -> dict[str, int]:
 
 def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(archive: Path, onnx_folder: Path, undisturbed: str, tmp_path: Path) -> None:
     target = tmp_path / "out.parquet"
-    process = subprocess.Popen(command(archive, target, onnx_folder, "--part-rows", "100"), stderr=subprocess.PIPE, text=True)
-    while len(parts(target)) < 2:
+    with killed_at_last(command(archive, target, onnx_folder, "--part-rows", "100"), stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: process.poll() is not None or len(parts(target)) >= 2, 120, pause_s=0.001)
         assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.001)
-    worker = next(child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline()))
-    worker.kill()
-    assert process.communicate()[1].startswith("error: a worker was killed (out of memory?): run the same command again")
-    assert process.returncode == 1
+        worker = next(child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline()))
+        worker.kill()
+        assert process.communicate(timeout=120)[1].startswith("error: a worker was killed (out of memory?): run the same command again")
+        assert process.returncode == 1
     run(archive, target, onnx_folder, "--part-rows", "100")
     assert sha256(target) == undisturbed
 
 
 def peak_mib(command: list[str]) -> float:
     """Most memory that a process and its children ever had in RAM, summed over them."""
-    process, peaks = subprocess.Popen(command), dict[int, float]()
-    while process.poll() is None:
+    peaks = dict[int, float]()
+
+    def measured_to_its_end() -> bool:
         for pid in [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]:
             try:
                 status = Path(f"/proc/{pid}/status").read_text()
@@ -188,7 +284,10 @@ def peak_mib(command: list[str]) -> float:
                 continue
             peak = re.search(r"VmHWM:\s+(\d+) kB", status)
             peaks[pid] = int(peak[1]) / 1024 if peak else peaks.get(pid, 0)
-        time.sleep(0.02)
+        return process.poll() is not None
+
+    with killed_at_last(command) as process:
+        wait_until(measured_to_its_end, 600, pause_s=0.02)
     assert process.returncode == 0
     return sum(peaks.values())
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline.bulk.jobs import PART, Job
 from pipeline.bulk.records import Part, count_problems, read_parts
-from pipeline.bulk.scoring import check_names, score_part
+from pipeline.bulk.scoring import Model, check_names, is_scored, score_part
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # ray reads it when it starts, and would call home
 
@@ -44,11 +44,11 @@ def read_job(batch: pa.Table, column: str, size: int) -> Iterator[pa.Table]:
             check_names(source, part)
             target = Path(row["parts"]) / PART.format(number)
             told = {"job": row["job"], "counts": json.dumps(count_problems(part)), "share": part.share - before, "target": str(target)}
-            yield pa.Table.from_pylist([told | {"rows": b"" if target.exists() else pack(part)}])
+            yield pa.Table.from_pylist([told | {"rows": b"" if is_scored(target) else pack(part)}])
             before = part.share
 
 
-def score_parts(batch: pa.Table, model: Path, top_k: int) -> pa.Table:
+def score_parts(batch: pa.Table, model: Model, top_k: int) -> pa.Table:
     """Scores the parts that a batch carries, and hands on what is told of them; a process that Ray uses again has the model already."""
     for row in batch.to_pylist():
         if row["rows"]:
@@ -75,12 +75,12 @@ def unpack(content: bytes) -> Part:
     return Part(rows, table.column(own).to_pylist(), table.column(own + 1).to_pylist(), frozenset(), 0.0)
 
 
-def score_all(jobs: list[Job], model: Path, column: str, top_k: int, size: int, workers: int) -> Iterator[Done]:
+def score_all(jobs: list[Job], model: Model, column: str, top_k: int, size: int, workers: int) -> Iterator[Done]:
     """Scores the parts of all files that are missing, in any order.
 
     Args:
         jobs: their folders of parts are open.
-        model: folder written by stage `export`.
+        model: every machine must find it under this path.
         column: of the texts.
         top_k: labels with their probabilities.
         size: rows a part.
@@ -91,7 +91,7 @@ def score_all(jobs: list[Job], model: Path, column: str, top_k: int, size: int, 
     if not items:
         return
     read = partial(read_job, column=column, size=size)
-    write = partial(score_parts, model=model.resolve(), top_k=top_k)
+    write = partial(score_parts, model=model._replace(folder=model.folder.resolve()), top_k=top_k)
     parts = (
         ray.data.from_items(items, override_num_blocks=len(items))
         .map_batches(read, batch_size=1, batch_format="pyarrow", concurrency=readers(workers))

@@ -23,7 +23,6 @@ from pipeline.rows import LONGEST_FIELD
 RECORD = "record"  # the one column of a JSONL file: its lines, each a JSON object
 LINES = {b"origin": b"jsonl"}  # metadata of such a table: a CSV file may have a column of that name too
 PART_ROWS = 8192  # by default: few enough for memory, enough for batches of like length
-END = "\ufdd0end"  # read behind the last line of a CSV file; a noncharacter, so in no file
 NO_TEXT, NOT_UTF8 = "no text", "text is not UTF-8"
 
 
@@ -53,8 +52,6 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
         yield from FORMATS[path.suffix.lower()](path, column, size)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: not valid CSV: {error}: look for a quote that is never closed") from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what stands on it
             raise
@@ -75,7 +72,7 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     csv.field_size_limit(LONGEST_FIELD)
     length = max(path.stat().st_size, 1)
     with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as handle:
-        reader = _records(handle)
+        reader = _records(path, handle)
         header = [_clean(name) for name in next(reader, [])]
         if len(header) == 1 and ";" in header[0] and column not in header:
             raise UserError(f"{path}: the columns are separated by ';': write them with commas: the header is {header[0]!r}")
@@ -87,18 +84,19 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
             yield Part(_strings(columns, header), texts, problems, frozenset(header), raw.tell() / length)
 
 
-def _records(lines: Iterable[str]) -> Iterator[list[str]]:
+def _records(path: Path, lines: Iterable[str]) -> Iterator[list[str]]:
     """The records of a CSV file.
 
     Raises:
-        csv.Error: the file ends within a quoted field, which swallowed what stood behind; `csv.reader` says so only when it is strict.
+        UserError: it is no CSV; a quote that is opened by mistake would swallow the rows up to the next one.
     """
-    for fields in csv.reader(chain(lines, [END])):
-        if fields == [END]:
-            return
-        if fields and fields[-1].endswith(END):
-            raise csv.Error("the file ends within a quoted field")
-        yield fields
+    reader, line = csv.reader(lines, strict=True), 1
+    try:
+        for fields in reader:
+            yield fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}:{line}: not valid CSV: {error}: mend the quoting of the row that begins here") from None
 
 
 def _csv_text(fields: list[str], at: int, width: int) -> str | Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +22,7 @@ ANSWERS = pa.schema(
         ("accepted", pa.bool_()),
         ("label_set", pa.list_(pa.string())),
         ("truncated", pa.bool_()),
-        ("top", pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())]))),
+        ("top", pa.list_(pa.struct([("label", pa.string()), ("confidence", pa.float64())]))),
         ("problem", pa.string()),  # why there is no answer: the others are null then
     ]
 )
@@ -44,26 +44,49 @@ def score(classifier: Classifier, part: Part, top_k: int) -> pa.Table:
     good = [i for i, problem in enumerate(part.problems) if problem is None]
     rows: list[dict[str, Any]] = [{"problem": problem} for problem in part.problems]
     for i, answer in zip(good, classifier.answer([part.texts[i] for i in good], top_k), strict=True):
-        rows[i] |= {
-            "label": answer.label,
-            "confidence": round(answer.confidence, DIGITS),
-            "accepted": answer.accepted,
-            "label_set": list(answer.label_set),
-            "truncated": answer.truncated,
-            "top": [{"label": label, "probability": round(probability, DIGITS)} for label, probability in answer.top],
-        }
+        rows[i] |= answer.as_record()
+        for rounded in (rows[i], *rows[i]["top"]):
+            rounded["confidence"] = round(rounded["confidence"], DIGITS)
     answers = pa.Table.from_pylist(rows, schema=ANSWERS)
     names = [*part.rows.column_names, *ANSWERS.names]
     return pa.table([*part.rows.columns, *answers.columns], names=names).replace_schema_metadata(part.rows.schema.metadata)
 
 
+class Model(NamedTuple):
+    """The model that has to answer every part of a job."""
+
+    folder: Path
+    sha256: str  # of its manifest
+    graph: str
+
+
 @cache
-def load(model: Path) -> Classifier:
-    """One classifier a process."""
-    return Classifier.load(model, threads=1)
+def load(model: Model) -> Classifier:
+    """One classifier a process.
+
+    Raises:
+        UserError: the folder does not hold this model any more, or this machine runs another graph of it.
+    """
+    classifier = Classifier.load(model.folder, threads=1)
+    if classifier.sha256 != model.sha256:
+        raise UserError(f"{model.folder}: the model was replaced while it was at work: run again")
+    if classifier.graph != model.graph:
+        raise UserError(
+            f"{model.folder}: one machine runs the {model.graph} graph, another {classifier.graph}: `dvc exp run -S export.graph=fp32`"
+        )
+    return classifier
 
 
-def score_part(model: Path, top_k: int, part: Part, target: Path) -> None:
+def is_scored(target: Path) -> bool:
+    """Whether a part is there and whole: a machine that lost its power may leave an empty one."""
+    try:
+        pq.read_metadata(target)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def score_part(model: Model, top_k: int, part: Part, target: Path) -> None:
     """Scores a part and writes it whole."""
     table = score(load(model), part, top_k)
     with artifacts.whole_file(target) as partial:
