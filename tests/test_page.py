@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +187,10 @@ def test_csv_that_python_reads_back_is_written(page: Page) -> None:
     ("text", "problem"),
     [
         ('a,b\n1,"open', "Row 2: a quotation mark is opened and never closed."),
+        (
+            'a,b\n1,"x"\n2,"it\n3,my "card" is lost\n',
+            "Row 3: text stands behind a closing quotation mark: one within a text must be doubled.",
+        ),
         ("a,b\n1,2\n1,2,3\n", "Row 3 has 3 fields where the first has 2: a text with the separator in it must be quoted."),
     ],
 )
@@ -413,6 +417,32 @@ def test_help_opens_by_key_but_not_while_typing(page: Page) -> None:
     expect(page.locator("#paste")).to_have_value("Why?")
 
 
+def test_keys_of_one_character_can_be_switched_off(page: Page) -> None:
+    sort_inbox(page)
+    page.keyboard.press("?")
+    page.uncheck("#keys-on")
+    page.keyboard.press("Escape")
+    for _ in range(2):
+        for key in ("j", "?", "/"):
+            page.keyboard.press(key)
+        assert page.locator(".row.current").count() == 0
+        expect(page.locator("#help")).to_be_hidden()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("x")
+        page.keyboard.press("1")
+        assert current(page).startswith("My purse")
+        assert counts(page)["Needs a person"] == 2
+        page.reload()
+        page.wait_for_selector(".row")
+    page.click("#show-help")
+    page.check("#keys-on")
+    page.keyboard.press("Escape")
+    page.locator("body").click(position={"x": 1, "y": 1})
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    assert counts(page)["Set aside"] == 1
+
+
 # ---- what goes out
 
 
@@ -490,6 +520,21 @@ def test_all_rows_are_saved_in_their_order_with_what_is_known_of_them(page: Page
         ["change_pin", "0.920", "no", "", "5", "c"],
     ]
     assert [row.intent for row in read_csv(path, "text", "label")] == ["card_arrival", "change_pin", "top_up", "change_pin"]
+
+
+def test_what_was_saved_can_be_sorted_and_saved_again_and_again(page: Page) -> None:
+    page.on("dialog", lambda dialog: dialog.accept())
+    content: str | bytes = INBOX
+    for _ in range(4):
+        upload(page, "inbox.csv", content)
+        expect(page.locator("#has-header")).to_be_checked()
+        sort(page)
+        content = saved(page, "#export-all")
+        page.click("#clear")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    assert [row["id"] for row in rows] == ["1", "2", "3", "5"]
+    assert [row["label"] for row in rows] == ["card_arrival", "change_pin", "lost_card", "change_pin"]
+    assert len(rows[0]) == 2 + 1 + 4 * 4  # id and team, the text, and what each of four rounds said
 
 
 def test_texts_and_labels_are_shown_as_they_are_and_never_run(page: Page) -> None:
@@ -601,6 +646,60 @@ def test_a_service_with_small_limits_and_a_key_is_given_both(browser: Browser, t
         page.keyboard.press("Enter")
         page.wait_for_selector("#progress", state="hidden")
         assert counts(page) == {"Card arrival": 20}
+
+
+def test_a_text_that_the_service_finds_too_long_is_cut_and_that_is_shown(browser: Browser, tmp_path: Path) -> None:
+    with serve(tmp_path, "--max-body-bytes", "1000", program=STANDIN) as running, opened(browser, running.url) as page:
+        upload(page, "inbox.txt", "\n".join(["A short one.", "word " * 600, *(f"query {i}" for i in range(40))]))
+        sort(page)
+        assert page.is_hidden("#error")
+        assert counts(page) == {"Card arrival": 42}
+        assert page.inner_text(".row:has(.badge:text-is('read in part')) .text").startswith("word word")
+
+
+def test_when_the_model_changes_the_page_says_so_and_sorts_anew_what_nobody_has_looked_at(browser: Browser, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    after.mkdir()
+    with ExitStack() as stack:
+        with serve(before, program=STANDIN) as running:
+            port = running.url.rpartition(":")[2]
+            page = stack.enter_context(opened(browser, running.url))
+            upload(page, "inbox.txt", "\n".join(f"slow {i}" for i in range(100)))
+            page.click("#sort")
+            expect(page.locator("#progress-text")).to_have_text(re.compile("^Sorted [1-9]"))
+            page.click("#stop")
+            expect(page.locator("#progress-text")).to_have_text(re.compile("^Stopped at (32|64|96) of 100"))
+            page.keyboard.press("j")
+            page.keyboard.press("1")
+            sorted_so_far = counts(page)
+        with serve(after, "--port", port, program=STANDIN, variables={"STANDIN_LABEL": "top_up"}):
+            page.click("#stop")
+            expect(page.locator("#error-text")).to_contain_text("another model")
+            assert counts(page) == sorted_so_far
+            page.click("#retry")
+            page.wait_for_selector("#progress", state="hidden")
+            assert counts(page) == {"Card arrival": 1, "Top up": 99}
+            assert page.inner_text("#reviewed") == "1"
+
+
+def test_a_model_that_changes_between_two_portions_is_noticed_also_after_a_reload(page: Page) -> None:
+    def name_another(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(json=answer.json() | {"model": "another"})
+
+    upload(page, "inbox.txt", "\n".join(f"slow {i}" for i in range(64)))
+    page.click("#sort")
+    expect(page.locator("#progress-text")).to_have_text(re.compile("^Sorted 32"))
+    page.reload()
+    page.route("**/v1/predict", name_another)
+    page.click("#stop")
+    expect(page.locator("#error-text")).to_contain_text("another model")
+    assert counts(page) == {"Card arrival": 32}
+    page.unroute("**/v1/predict")
+    page.click("#retry")
+    page.wait_for_selector("#progress", state="hidden")
+    assert counts(page) == {"Card arrival": 64}
 
 
 # ---- state, size, looks

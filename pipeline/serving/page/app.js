@@ -4,7 +4,7 @@ import { $, announce, download, h, number } from "./dom.js";
 import { wholeRecords } from "./csv.js";
 import { Inbox, LANE, MAX_ROWS, groupOf, readInput, title } from "./inbox.js";
 import { initPicker, openPicker } from "./picker.js";
-import { Refusal, sortInbox } from "./service.js";
+import { OtherModel, Refusal, sortInbox } from "./service.js";
 import { View } from "./view.js";
 
 const EXAMPLE = [
@@ -19,12 +19,14 @@ const LARGEST_FILE = 50_000_000; // bytes
 const PREVIEW = 3;
 const LONGEST_PASTE = 50_000; // characters; a browser needs a minute to put ten thousand lines into a text field
 
+const KEYS_OFF = "keys-off"; // the storage has it where a person wants none
 const storage = openStorage();
 let inbox = Inbox.load(storage);
 let sorting = null; // the AbortController of a run
 let loaded = null; // a file's text, or a paste too long for the field
 let isCut = false; // of a file larger than LARGEST_FILE, the rest
 let override = {}; // what a person said about how to read the input
+let isOther = false; // the model, than the one that has sorted so far
 let saver = 0;
 const view = new View({ pick, decide });
 
@@ -166,9 +168,20 @@ function progress(waiting) {
 function complain(error) {
   if (!(error instanceof Refusal)) console.error(error); // a defect of ours
   $("error-text").textContent = error instanceof Refusal ? error.message : `Something went wrong in this page: ${error.message}`;
+  isOther = error instanceof OtherModel;
+  $("retry").textContent = isOther ? "Sort anew" : "Try again";
   $("key-field").hidden = ![401, 403].includes(error.status);
   $("error").hidden = false;
   $($("key-field").hidden ? "retry" : "key").focus();
+}
+
+function retry() {
+  if (isOther) {
+    isOther = false;
+    inbox.forgetAnswers();
+    show();
+  }
+  sort();
 }
 
 // ---- deciding
@@ -271,8 +284,18 @@ function search(words) {
   view.draw(inbox);
 }
 
+function keepKeys() {
+  try {
+    if ($("keys-on").checked) storage.removeItem(KEYS_OFF);
+    else storage.setItem(KEYS_OFF, "yes");
+  } catch {
+    // no storage: it holds until the page is left
+  }
+}
+
 function onKey(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.key.length === 1 && !$("keys-on").checked) return; // who speaks to a computer may press them unawares (WCAG 2.1.4)
   const at = document.activeElement;
   if (at.matches("textarea, select, input:not([type=radio], [type=checkbox])")) {
     if (event.key === "Escape" && at === $("search")) {
@@ -326,8 +349,8 @@ function wire() {
     });
   }
   on("stop", "click", () => (sorting ? sorting.abort() : sort()));
-  on("retry", "click", sort);
-  on("key", "keydown", (event) => event.key === "Enter" && sort());
+  on("retry", "click", retry);
+  on("key", "keydown", (event) => event.key === "Enter" && retry());
   let typing = 0;
   on("search", "input", () => {
     clearTimeout(typing);
@@ -338,6 +361,8 @@ function wire() {
   on("clear", "click", clear);
   on("show-help", "click", () => $("help").showModal());
   on("close-help", "click", () => $("help").close());
+  on("keys-on", "change", keepKeys);
+  $("keys-on").checked = !storage?.getItem(KEYS_OFF);
   document.addEventListener("keydown", onKey);
   addEventListener("pagehide", saveNow);
   const narrow = matchMedia("(max-width: 52rem)");

@@ -14,9 +14,11 @@ export function parseCsv(text, delimiter) {
   const records = [];
   let fields = [];
   let at = 0;
+  let amiss = "";
   const end = text.length;
   while (at < end) {
-    const [field, after] = text[at] === '"' ? quotedField(text, at, delimiter) : plainField(text, at, delimiter);
+    const [field, after, behind] = text[at] === '"' ? quotedField(text, at, delimiter) : plainField(text, at, delimiter);
+    if (behind && !amiss) amiss = `Row ${records.length + 1}: text stands behind a closing quotation mark: one within a text must be doubled.`;
     if (after < 0) {
       return { records, problem: `Row ${records.length + 1}: a quotation mark is opened and never closed.` };
     }
@@ -31,16 +33,16 @@ export function parseCsv(text, delimiter) {
     fields = [];
   }
   if (fields.length) records.push(fields);
-  return { records, problem: uneven(records) };
+  return { records, problem: amiss || uneven(records) };
 }
 
-/** The field that begins with the quotation mark at `at`, and where it ends; -1: nowhere. */
+/** The field that begins with the quotation mark at `at`, where it ends (-1: nowhere), and whether text stands behind its closing mark. */
 function quotedField(text, at, delimiter) {
   let close = text.indexOf('"', at + 1);
   while (close >= 0 && text[close + 1] === '"') close = text.indexOf('"', close + 2);
   if (close < 0) return ["", -1];
-  const [rest, after] = plainField(text, close + 1, delimiter); // what stands behind the closing mark belongs to the field
-  return [text.slice(at + 1, close).replaceAll('""', '"') + rest, after];
+  const [rest, after] = plainField(text, close + 1, delimiter); // it belongs to the field
+  return [text.slice(at + 1, close).replaceAll('""', '"') + rest, after, rest.trim() !== ""];
 }
 
 function plainField(text, at, delimiter) {

@@ -9,7 +9,7 @@ export const MAX_ROWS = 20_000;
 export const LANE = "lane"; // group of what needs a person
 export const ASIDE = "aside"; // group of what no intent fits
 const NOBODY = false; // JSON keeps no undefined
-const STORED = "inbox-1"; // the number counts the format
+const STORED = "inbox-2"; // the number counts the format
 
 /** How to read a text: as CSV or as lines, with which column; what is given overrides what is guessed. */
 export function readInput(text, { isCsv, hasHeader, column } = {}) {
@@ -56,12 +56,24 @@ export function title(label) {
 }
 
 export class Inbox {
-  constructor({ rows = [], restColumns = [], labels = [], done = [] } = {}) {
-    Object.assign(this, { rows, restColumns, labels, done }); // done: [[index, person before], ..], for undo
+  constructor({ rows = [], restColumns = [], labels = [], model = "", done = [] } = {}) {
+    Object.assign(this, { rows, restColumns, labels, model, done }); // done: [[index, person before], ..], for undo
   }
 
   get pending() {
     return this.rows.filter((row) => !row.top).length;
+  }
+
+  /** Takes the name of the model that answers; false if it is another than before. */
+  isBy(model) {
+    this.model ||= model;
+    return this.model === model;
+  }
+
+  /** Forgets the answers for rows that nobody has looked at, and by which model they were; what a person said stays, for good. */
+  forgetAnswers() {
+    for (const row of this.rows) if (row.person === undefined) row.top = null;
+    Object.assign(this, { model: "", done: [] });
   }
 
   /** Takes the service's answer for a row. */
@@ -109,7 +121,11 @@ export class Inbox {
   /** All rows with what is known of them, and their other columns. */
   exportAll() {
     const own = ["text", "label", "confidence", "needs_person", "reviewed"];
-    const header = [...own, ...this.restColumns.map((name) => (own.includes(name) ? `original_${name}` : name))];
+    const header = [...own];
+    for (let name of this.restColumns) {
+      while (header.includes(name)) name = `original_${name}`;
+      header.push(name);
+    }
     const records = this.rows.map((row) => [
       row.text,
       labelOf(row) ?? "",
@@ -139,9 +155,9 @@ export class Inbox {
       c: cut ? 1 : undefined,
       w: number(person),
     }));
-    const { restColumns, labels, done } = this;
+    const { restColumns, labels, model, done } = this;
     try {
-      storage.setItem(STORED, JSON.stringify({ rows, restColumns, labels, done }));
+      storage.setItem(STORED, JSON.stringify({ rows, restColumns, labels, model, done }));
       return true;
     } catch {
       try {

@@ -18,6 +18,13 @@ export class Refusal extends Error {
   }
 }
 
+/** Another model answers than the one that has sorted so far. */
+export class OtherModel extends Refusal {
+  constructor() {
+    super("The service has another model now, which may sort otherwise. What you have not looked at can be sorted anew.");
+  }
+}
+
 /** Sends a request and returns its JSON. */
 async function ask(path, key, signal, body) {
   const headers = { ...(body && { "Content-Type": "application/json" }), ...(key && { "X-API-Key": key }) };
@@ -64,36 +71,41 @@ function pause(seconds, signal) {
  * Answers all pending rows of an inbox, in their order.
  * @param heard called after each portion
  * @param waits called with the seconds before a refused portion is tried again
- * @throws {Refusal} the service does not answer; what it has answered stays
+ * @throws {Refusal} the service does not answer, or by another model; what it has answered stays
  */
 export async function sortInbox(inbox, { key, signal, heard, waits }) {
-  inbox.labels = (await patiently(() => ask("/v1/labels", key, signal), signal, waits)).labels;
+  const known = await patiently(() => ask("/v1/labels", key, signal), signal, waits);
+  if (!inbox.isBy(known.model)) throw new OtherModel();
+  inbox.labels = known.labels;
   const todo = inbox.rows.flatMap((row, index) => (row.top ? [] : [index]));
-  let most = TEXTS;
+  let [most, longest] = [TEXTS, CHARACTERS];
   while (todo.length) {
-    const texts = portion(inbox.rows, todo, most);
+    const texts = portion(inbox.rows, todo, most, longest);
     const body = JSON.stringify({ texts, top_k: 5 });
-    let predictions;
+    let answer;
     try {
-      ({ predictions } = await patiently(() => ask("/v1/predict", key, signal, body), signal, waits));
+      answer = await patiently(() => ask("/v1/predict", key, signal, body), signal, waits);
     } catch (error) {
-      if (error.status !== 413 || texts.length === 1) throw error;
-      most = Math.ceil(texts.length / 2); // its limit is lower than ours
+      if (error.status !== 413 || texts.join("").length < 2) throw error;
+      // its limit is lower than ours: fewer texts, and where one is too long, all of them shorter
+      [most, longest] = texts.length > 1 ? [Math.ceil(texts.length / 2), longest] : [TEXTS, Math.ceil(texts[0].length / 2)];
       continue;
     }
+    const { predictions, model } = answer;
     if (predictions?.length !== texts.length) throw new Refusal("The service answered another number of texts than it was asked.");
+    if (!inbox.isBy(model)) throw new OtherModel();
     todo.splice(0, texts.length).forEach((index, at) => {
-      inbox.answer(index, predictions[at], inbox.rows[index].text.length > CHARACTERS);
+      inbox.answer(index, predictions[at], inbox.rows[index].text.length > longest);
     });
     heard();
   }
 }
 
-function portion(rows, todo, most) {
+function portion(rows, todo, most, longest) {
   const texts = [];
   let characters = 0;
   for (const index of todo.slice(0, most)) {
-    const text = wellFormed(rows[index].text.slice(0, CHARACTERS));
+    const text = wellFormed(rows[index].text.slice(0, longest));
     characters += text.length;
     if (texts.length && characters > PORTION_CHARACTERS) break;
     texts.push(text);
