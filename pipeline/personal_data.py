@@ -29,7 +29,7 @@ PLACEHOLDERS = {
 }
 KINDS = tuple(PLACEHOLDERS)  # in this order: what an earlier kind claimed, a later one does not look at
 
-_MAIL = re.compile(r"(?<![\w.+-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}")
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+%-][\w.+%'-]{0,63}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}")
 
 _SEPARATOR = r"[ .\-\u2013]?"
 _IBAN_START = re.compile(rf"(?<!\w)([A-Za-z]{{2}}){_SEPARATOR}[0-9]{_SEPARATOR}[0-9](?={_SEPARATOR}[A-Za-z0-9])")
