@@ -1,7 +1,8 @@
 """Suspected label errors: rows whose label a model that has not learnt from them contradicts.
 
-Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70), as cleanlab
-does it. A suspect is a row to look at, not an error: with intents that overlap, a good part of them are right.
+Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70), but for a
+house decision: what must be above its threshold is the most probable class, not any class, since it is the one that is suggested. A suspect
+is a row to look at, not an error: with intents that overlap, a good part of them are right.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from cleanlab.count import compute_confident_joint, get_confident_thresholds
+from cleanlab.count import get_confident_thresholds
 from scipy.special import softmax
 
 from pipeline.bag_of_words import fit_linear
@@ -42,21 +43,17 @@ def suspects(probabilities_NC: np.ndarray, labels_N: np.ndarray, sureness: float
     Args:
         probabilities_NC: of N rows and C classes, by models that have not learnt from the row (see `out_of_fold`).
         labels_N: the given class indices; each of the C classes has a row.
-        sureness: 1 is confident learning as published. House decision, see ``SURENESS``.
+        sureness: 1 is the threshold as published. House decision, see ``SURENESS``.
     """
     thresholds_C = sureness * get_confident_thresholds(labels_N, probabilities_NC)
-    _, rows = compute_confident_joint(
-        labels_N, probabilities_NC, thresholds=thresholds_C, calibrate=False, return_indices_of_off_diagonals=True
-    )
-    found = np.asarray(rows, dtype=np.int64)
-    suggested = probabilities_NC.argmax(axis=1)
-    found = found[suggested[found] != labels_N[found]]
-    margin = probabilities_NC[found, suggested[found]] - probabilities_NC[found, labels_N[found]]
+    best_N = probabilities_NC.argmax(axis=1)
+    found = np.flatnonzero((best_N != labels_N) & (probabilities_NC.max(axis=1) >= thresholds_C[best_N]))
+    margin = probabilities_NC[found, best_N[found]] - probabilities_NC[found, labels_N[found]]
     found = found[np.argsort(-margin, kind="stable")]
-    return Suspects(found, suggested[found])
+    return Suspects(found, best_N[found])
 
 
-def out_of_fold(embeddings_NH: np.ndarray, labels_N: np.ndarray, classes: int, seed: int, folds: int = FOLDS) -> np.ndarray:
+def out_of_fold(embeddings_NH: np.ndarray, labels_N: np.ndarray, classes: int, seed: int) -> np.ndarray:
     """Class probabilities of every row, by logistic regressions fitted to the other folds.
 
     Rows of a class are dealt out to the folds in random order, so that a class with two rows or more is in all that a model learns from.
@@ -67,7 +64,7 @@ def out_of_fold(embeddings_NH: np.ndarray, labels_N: np.ndarray, classes: int, s
     rng = np.random.default_rng(seed)
     dealt = np.concatenate([rng.permutation(np.flatnonzero(labels_N == index)) for index in range(classes)])
     fold_N = np.empty(len(labels_N), dtype=np.int64)
-    fold_N[dealt] = np.arange(len(dealt)) % folds
+    fold_N[dealt] = np.arange(len(dealt)) % FOLDS
     probabilities_NC = np.zeros((len(labels_N), classes))
     for fold in np.unique(fold_N):
         rest, held = fold_N != fold, fold_N == fold
