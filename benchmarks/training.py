@@ -55,7 +55,7 @@ from pipeline.runtime import fix_runtime, machine_class, resolve_precision
 from pipeline.student import build_student
 from pipeline.tables.performance import TRAINING, training_table
 from pipeline.teach import TeachParams, finetuning
-from pipeline.training import Examples, Loss, Schedule, fit, hard_loss, soft_loss
+from pipeline.training import Examples, Lesson, fit, hard_loss, soft_loss
 from pipeline.vocabulary import occurring_rows
 
 FEATURES, SOFT = Path("data/features"), Path("data/soft_targets")
@@ -93,40 +93,35 @@ def few(queries: Queries, count: int | None) -> Queries:
 
 def start(params: TrainParams, queries: Queries) -> tuple[BertForSequenceClassification, torch.Tensor | None]:
     """The student as it starts, and the teacher's dimensions that it kept."""
-    labels, vocabulary = read_labels(FEATURES), FEATURES / artifacts.TOKENIZER / "vocab.txt"
+    labels, vocabulary = read_labels(FEATURES), FEATURES / artifacts.TOKENIZER / artifacts.VOCABULARY
     pretrained = Path("data/raw/student_encoder")
     return build_student(params.student, params.dropout, labels, TEACHER / artifacts.FINETUNED, pretrained, vocabulary, queries.ids)
 
 
-class Lesson(NamedTuple):
-    """All that `fit` asks for."""
+class Contender(NamedTuple):
+    """A lesson, and what stands around it in the stage."""
 
-    model: nn.Module
-    head: nn.Module
-    examples: Examples
-    lengths: np.ndarray
-    loss: Loss
-    plan: Schedule
-    around: Callable[[], AbstractContextManager[None]] = nullcontext  # the training, as the stage has it
-
-    @property
-    def buckets(self) -> LengthBuckets:
-        """The batches of an epoch over all examples."""
-        return LengthBuckets(self.lengths, lambda rng: np.arange(len(self.examples)), self.plan.batch_size, self.plan.seed)
+    lesson: Lesson
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def run(self, epochs: int, at_epoch_end: Callable[[int, float], None]) -> None:
         """Trains on."""
         with self.around():
-            fit(self.model, self.head, self.examples, self.buckets, self.loss, replace(self.plan, epochs=epochs), at_epoch_end)
+            fit(replace(self.lesson, schedule=replace(self.lesson.schedule, epochs=epochs)), at_epoch_end)
 
     def rate(self) -> float:
         """Trains two epochs; queries/s of the second."""
         ends: list[float] = []
         self.run(2, lambda epoch, mean: ends.append(time.perf_counter()))
-        return len(self.examples) / (ends[1] - ends[0])
+        return len(self.lesson.examples) / (ends[1] - ends[0])
 
 
-def distilled(params: TrainParams) -> Lesson:
+def all_rows(lengths: np.ndarray, batch_size: int, seed: int) -> LengthBuckets:
+    """The batches of an epoch over all examples."""
+    return LengthBuckets(lengths, lambda _: np.arange(len(lengths)), batch_size, seed)
+
+
+def distilled(params: TrainParams) -> Contender:
     """As the stage `train` does it."""
     queries, _ = read_split(FEATURES, "train")
     copies, part = read_queries(FEATURES, artifacts.AUGMENTED), few(queries, QUERIES)
@@ -135,30 +130,29 @@ def distilled(params: TrainParams) -> Lesson:
     soft = [np.load(SOFT / artifacts.SOFT_TRAIN)[: len(part)], np.load(SOFT / artifacts.SOFT_AUGMENTED)[rows]]
     student, kept = start(params, queries)
     learner, examples = beside_teacher(student, kept, TEACHER / artifacts.FINETUNED, Examples(ids, np.concatenate(soft)), params)
-    lengths = np.array([len(tokens) for tokens in ids])
+    buckets = all_rows(np.array([len(tokens) for tokens in ids]), params.batch_size, params.seed)
     loss, words = soft_loss(params.distillation_temperature), partial(occurring_rows, student.bert, [*queries.ids, *copies.ids])
-    return Lesson(learner, student.classifier, examples, lengths, loss, schedule(params), words)
+    return Contender(Lesson(learner, student.classifier, examples, buckets, loss, schedule(params)), words)
 
 
-def ordinary(params: TrainParams, count: int | None = QUERIES) -> Lesson:
+def ordinary(params: TrainParams, count: int | None = QUERIES) -> Contender:
     """The ordinary way, on the first queries or all."""
     queries, labels = read_split(FEATURES, "train")
     student, _ = start(params, queries)
     examples = PaddedExamples(few(queries, count).ids, labels[:count])
-    lengths = np.full(len(examples), PADDED)  # all alike: any order
+    buckets = all_rows(np.full(len(examples), PADDED), params.batch_size, params.seed)  # all alike: any order
     plan = replace(schedule(params), epochs=ORDINARY_EPOCHS, precision="fp32")
-    return Lesson(student, student.classifier, examples, lengths, hard_loss, plan)
+    return Contender(Lesson(student, student.classifier, examples, buckets, hard_loss, plan))
 
 
-def encoder(params: TrainParams, count: int | None = QUERIES) -> Lesson:
+def encoder(params: TrainParams, count: int | None = QUERIES) -> Contender:
     """The base encoder on the labels of the first queries or all."""
     queries, labels = read_split(FEATURES, "train")
     model = PooledClassifier(load_encoder(ENCODER), len(read_labels(FEATURES)), normalize=False)
-    part = few(queries, count)
-    lengths = np.array([len(tokens) for tokens in part.ids])
-    plan = finetuning(read_params("teach", TeachParams).model_copy(update={"precision": params.precision}))
-    words = partial(occurring_rows, model.encoder, queries.ids)
-    return Lesson(model, model.head, Examples(part.ids, labels[:count]), lengths, hard_loss, plan, words)
+    part, teach = few(queries, count), read_params("teach", TeachParams).model_copy(update={"precision": params.precision})
+    buckets = all_rows(np.array([len(tokens) for tokens in part.ids]), teach.finetuned.batch_size, teach.seed)
+    lesson = Lesson(model, model.head, Examples(part.ids, labels[:count]), buckets, hard_loss, finetuning(teach))
+    return Contender(lesson, partial(occurring_rows, model.encoder, queries.ids))
 
 
 def linear() -> Callable[[], float]:
@@ -192,9 +186,9 @@ def train_fully(contender: str, params: TrainParams) -> dict[str, float]:
     elif contender == "linear":
         predicted = fit_machine(queries.texts, labels).predict(validation.texts)
     else:
-        lesson = (ordinary if contender == "ordinary" else encoder)(params, None)
-        lesson.run(lesson.plan.epochs, lambda epoch, mean: None)
-        predicted = run_batches(lesson.model, validation.ids, "fp32").argmax(axis=1)
+        learner = (ordinary if contender == "ordinary" else encoder)(params, None)
+        learner.run(learner.lesson.schedule.epochs, lambda epoch, mean: None)
+        predicted = run_batches(learner.lesson.model, validation.ids, "fp32").argmax(axis=1)
     return {"validation_accuracy": accuracy(truth, predicted), **rate}
 
 
@@ -253,8 +247,9 @@ def main() -> None:
     if args.contender:
         artifacts.write_json(args.result, train_fully(args.contender, params))
         return
-    runs = {name: lesson(params).rate for name, lesson in (("distilled", distilled), ("ordinary", ordinary), ("encoder", encoder))}
-    runs["linear"] = linear()
+    taught = distilled(params)
+    padding_waste = taught.lesson.buckets.padding_waste()
+    runs = {"distilled": taught.rate, "ordinary": ordinary(params).rate, "encoder": encoder(params).rate, "linear": linear()}
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for repetition in range(args.repetitions):
         for name, run in runs.items():
@@ -268,6 +263,7 @@ def main() -> None:
     result = {
         "training_queries_per_second": statistics.median(rates["distilled"]),
         "speedup_vs_padded_trainer": ratios,
+        "padding_waste": round(padding_waste, 4),
         "contenders": {name: {"title": ROWS[name], "queries_per_second": rates[name], "full": full.get(name)} for name in contenders},
         "repetitions": args.repetitions,
         "machine": machine_class(params.threads, params.precision, params.device),

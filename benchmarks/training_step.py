@@ -20,10 +20,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.results import add_record, tell
-from benchmarks.training import Lesson, distilled, prepare
+from benchmarks.training import Contender, distilled, prepare
 from pipeline.errors import exit_with_one_line
 from pipeline.runtime import machine_class
 from pipeline.tables.performance import STEP, step_table
+from pipeline.training import Lesson
 
 PEAK_SIZE, PEAK_PRODUCTS = 2048, 8
 PYTHON, REST = "Python: Trainer, modules, calls", "other operators: softmax, GELU, norms, losses, sums"
@@ -66,7 +67,7 @@ def shares_of(operators: Iterable[tuple[str, float]], wall_s: float) -> dict[str
     return {**{group: spent / wall_s for group, spent in seconds.items()}, PYTHON: 1 - sum(seconds.values()) / wall_s}
 
 
-def watch(lesson: Lesson) -> Epoch:
+def watch(contender: Contender) -> Epoch:
     """Trains three epochs: to warm up, as it is, under the profiler."""
     ends, profiler = [], profile(activities=[ProfilerActivity.CPU])
 
@@ -78,10 +79,10 @@ def watch(lesson: Lesson) -> Epoch:
         if epoch == 3:
             profiler.stop()
 
-    lesson.run(3, at_epoch_end)
-    wall_s, queries = ends[3] - ends[2], len(lesson.examples)
+    contender.run(3, at_epoch_end)
+    wall_s, queries = ends[3] - ends[2], len(contender.lesson.examples)
     own = [(event.key, event.self_cpu_time_total / 1e6) for event in profiler.key_averages()]
-    return Epoch(queries / (ends[1] - ends[0]), queries / wall_s, shares_of(own, wall_s), peak(lesson.plan.precision))
+    return Epoch(queries / (ends[1] - ends[0]), queries / wall_s, shares_of(own, wall_s), peak(contender.lesson.schedule.precision))
 
 
 def peak(precision: str) -> float:
@@ -116,15 +117,15 @@ def main() -> None:
     add_record(parser, STEP)
     args = parser.parse_args()
     params = prepare()
-    lesson = distilled(params)
-    flop = count_flop(lesson)
-    seen = [watch(lesson) for _ in range(args.repetitions)]
+    taught = distilled(params)
+    flop, padding_waste = count_flop(taught.lesson), taught.lesson.buckets.padding_waste()
+    seen = [watch(taught) for _ in range(args.repetitions)]
     result = {
         "queries_per_second": [round(epoch.rate, 1) for epoch in seen],
         "profiled_queries_per_second": [round(epoch.profiled_rate, 1) for epoch in seen],
         "shares": {group: [round(epoch.shares[group], 4) for epoch in seen] for group in seen[0].shares},
         "mflop_per_query": round(flop / 1e6, 1),
-        "padding_waste": round(lesson.buckets.padding_waste(), 4),
+        "padding_waste": round(padding_waste, 4),
         "model_gflops": [round(epoch.rate * flop / 1e9, 1) for epoch in seen],
         "peak_gflops": [round(epoch.peak / 1e9, 1) for epoch in seen],
         "share_of_peak": [round(epoch.rate * flop / epoch.peak, 4) for epoch in seen],

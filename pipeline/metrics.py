@@ -1,15 +1,24 @@
-"""Quality of log-probabilities against labels, with basic bootstrap intervals (Davison & Hinkley 1997, section 5.2)."""
+"""Quality of log-probabilities against labels, with intervals: Wilson's of shares, the basic bootstrap's of all else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
 from pipeline.calibration import expected_calibration_error
 
 DECIMALS = 6
-UNBOUNDED = ("nll", "mean_labels")  # every other figure is a share
+UNBOUNDED = ("nll", "mean_labels")  # every other figure lies between 0 and 1
+
+
+def over(values: Sequence[float]) -> dict[str, Any]:
+    """Mean of several runs' figures, standard deviation (of a sample; 0 for one run) and each."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": round(statistics.mean(values), DECIMALS), "std": round(spread, DECIMALS), "each": [round(v, DECIMALS) for v in values]}
 
 
 def accuracy(labels_N: np.ndarray, predicted_N: np.ndarray) -> float:
@@ -48,18 +57,31 @@ def score(log_p_NC: np.ndarray, labels_N: np.ndarray, bins: int) -> dict[str, fl
 
 def score_with_intervals(log_p_NC: np.ndarray, labels_N: np.ndarray, bins: int, samples: int, seed: int) -> dict[str, float]:
     """``score`` with intervals."""
-    return with_intervals(lambda rows: score(log_p_NC[rows], labels_N[rows], bins), len(labels_N), samples, seed)
+    rows = len(labels_N)
+    shares = {"accuracy": rows, "top3_accuracy": rows}
+    return with_intervals(lambda drawn: score(log_p_NC[drawn], labels_N[drawn], bins), shares, rows, samples, seed)
 
 
-def with_intervals(figures: Callable[[np.ndarray], dict[str, float]], rows: int, samples: int, seed: int) -> dict[str, float]:
-    """Figures of all rows, and for each ``<name>_low`` and ``<name>_high``: its 95 % interval over resampled rows.
+def wilson(share: float, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share of rows (Wilson 1927), which keeps a width where it is all of them; of no rows, 0 to 1."""
+    if not rows:
+        return 0.0, 1.0
+    low, high = binomtest(round(share * rows), rows).proportion_ci(method="wilson")
+    return float(low), float(high)
 
-    The resampled figures lie about the figure as it lies about its true value, so the interval reaches as far below it as they reach above
-    it: resampling shifts macro-F1 and calibration error the same way as drawing few rows does, and percentiles would count that shift
-    twice. Shares end at 0 and 1.
+
+def with_intervals(
+    figures: Callable[[np.ndarray], dict[str, float]], shares: dict[str, int], rows: int, samples: int, seed: int
+) -> dict[str, float]:
+    """Figures of all rows, and for each ``<name>_low`` and ``<name>_high``, its 95 % interval.
+
+    A share of rows has Wilson's. Any other has the basic bootstrap's (Davison & Hinkley 1997, section 5.2): resampled figures lie about the
+    figure as it lies about its true value, so the interval reaches as far below it as they reach above it. Resampling shifts macro-F1 and
+    calibration error the same way as drawing few rows does, and percentiles would count that shift twice.
 
     Args:
         figures: computes them of the rows with some indices.
+        shares: which of them are shares of rows, and of how many.
         rows: how many there are.
         samples: how often they are resampled.
         seed: of the resampling.
@@ -68,7 +90,11 @@ def with_intervals(figures: Callable[[np.ndarray], dict[str, float]], rows: int,
     resampled = [figures(rng.integers(rows, size=rows)) for _ in range(samples)]
     result: dict[str, float] = {}
     for name, value in figures(np.arange(rows)).items():
-        low, high = 2 * value - np.percentile([sample[name] for sample in resampled], [97.5, 2.5])
-        low, high = max(low, 0.0), high if name in UNBOUNDED else min(high, 1.0)
+        if name in shares:
+            low, high = wilson(value, shares[name])
+        else:
+            low, high = 2 * value - np.percentile([sample[name] for sample in resampled], [97.5, 2.5])
+            low, high = max(min(low, value), 0.0), max(high, value)
+            high = high if name in UNBOUNDED else min(high, 1.0)
         result |= {name: round(value, DECIMALS), f"{name}_low": round(float(low), DECIMALS), f"{name}_high": round(float(high), DECIMALS)}
     return result

@@ -45,6 +45,10 @@ class Difference(NamedTuple):
         """After minus before."""
         return self.after - self.before
 
+    def record(self) -> dict[str, float]:
+        """The change, its interval and, of accuracy, McNemar's p, as files of results have them."""
+        return {"change": self.change, "low": self.low, "high": self.high} | ({} if self.p is None else {"mcnemar_p": self.p})
+
     def is_significant(self, significance: float) -> bool:
         """Whether these queries tell the two runs apart."""
         return self.p < significance if self.p is not None else not self.low <= 0 <= self.high

@@ -23,7 +23,7 @@ from pipeline.params import Device, Params, Precision
 from pipeline.pooled import load_encoder
 from pipeline.runtime import share
 from pipeline.student import StudentParams
-from pipeline.training import Examples, Schedule, fit, hard_loss, soft_loss
+from pipeline.training import Examples, Lesson, Loss, Schedule, fit, hard_loss, soft_loss
 from pipeline.vocabulary import occurring_rows
 
 
@@ -82,51 +82,62 @@ def examples_of(
     if per_epoch > made:
         raise UserError(f"params.yaml: train.copies_per_epoch: {per_epoch}: only {made} were made: raise featurize.augmented_copies")
 
-    def rows_of_epoch(rng: np.random.Generator) -> np.ndarray:
-        originals = np.arange(len(queries))
-        drawn = rng.permuted(np.tile(np.arange(made), (len(queries), 1)), axis=1)[:, :per_epoch]
-        return np.concatenate([originals, (len(queries) * (1 + drawn) + originals[:, None]).ravel()])
-
     lengths = np.array([len(tokens) for tokens in ids])
-    return Examples(ids, targets), LengthBuckets(lengths, rows_of_epoch, params.batch_size, params.seed, share())
+    rows = epoch_rows(len(queries), made, per_epoch)
+    return Examples(ids, targets), LengthBuckets(lengths, rows, params.batch_size, params.seed, share())
+
+
+def epoch_rows(queries: int, made: int, per_epoch: int) -> Callable[[np.random.Generator], np.ndarray]:
+    """What an epoch consists of, given a generator: the row of every query, and of some of its copies.
+
+    Args:
+        queries: how many; copy ``c`` of query ``i`` is row ``queries * (1 + c) + i``.
+        made: copies of each.
+        per_epoch: of these, drawn anew.
+    """
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        originals = np.arange(queries)
+        drawn = rng.permuted(np.tile(np.arange(made), (queries, 1)), axis=1)[:, :per_epoch]
+        return np.concatenate([originals, (queries * (1 + drawn) + originals[:, None]).ravel()])
+
+    return draw
 
 
 def teach_student(
     student: BertForSequenceClassification,
-    learner: nn.Module,
-    examples: Examples,
-    buckets: LengthBuckets,
+    lesson: Lesson,
     validation: Queries,
     validation_labels: np.ndarray,
     at_epoch_end: Callable[[int, float, float], None],
-    params: TrainParams,
 ) -> None:
-    """Trains the student in place, as itself or as a part of ``learner``.
+    """Trains the student in place.
 
     Args:
         student: what is to learn.
-        learner: what the loss is of, see `beside_teacher`.
-        examples: what it sees.
-        buckets: in which batches.
+        lesson: what it is taught; the model is the student or has it as a part, see `beside_teacher`.
         validation: queries to judge by.
         validation_labels: their class indices, shape (N,).
         at_epoch_end: called with epoch (1-based), mean training loss and validation accuracy.
-        params: all knobs.
     """
 
     def judge(epoch: int, loss: float) -> None:
-        at_epoch_end(epoch, loss, accuracy(validation_labels, run_batches(student, validation.ids, params.precision).argmax(axis=1)))
+        predicted = run_batches(student, validation.ids, lesson.schedule.precision).argmax(axis=1)
+        at_epoch_end(epoch, loss, accuracy(validation_labels, predicted))
 
-    loss = soft_loss(params.distillation_temperature) if params.targets == "soft" else hard_loss
-    with occurring_rows(student.bert, [*examples.ids, *validation.ids]):
-        fit(learner, student.classifier, examples, buckets, loss, schedule(params), judge)
+    with occurring_rows(student.bert, [*lesson.examples.ids, *validation.ids]):
+        fit(lesson, judge)
+
+
+def loss_of(params: TrainParams) -> Loss:
+    """What the student is asked to answer: the teachers' probabilities or the labels."""
+    return soft_loss(params.distillation_temperature) if params.targets == "soft" else hard_loss
 
 
 def schedule(params: TrainParams) -> Schedule:
     """How long and how fast the student learns."""
     return Schedule(
         epochs=params.epochs,
-        batch_size=params.batch_size,
         learning_rate=params.learning_rate,
         head_learning_rate=params.learning_rate,
         warmup_fraction=params.warmup_fraction,

@@ -28,8 +28,10 @@ from pipeline.metrics import DECIMALS, accuracy
 from pipeline.params import Device, Params, Precision, read_params
 from pipeline.pooled import PooledClassifier, load_encoder
 from pipeline.runtime import check_device, fix_runtime, resolve_precision
-from pipeline.training import Examples, Loss, Schedule, fit, hard_loss
+from pipeline.training import Examples, Lesson, Loss, Schedule, fit, hard_loss
 from pipeline.vocabulary import occurring_rows
+
+TEXTS_AT_ONCE = 50_000  # that are labelled
 
 
 class LinearParams(Params):
@@ -84,7 +86,7 @@ def fit_finetuned(
     lengths = np.array([len(tokens) for tokens in queries.ids])
     buckets = LengthBuckets(lengths, lambda _: np.arange(len(queries)), params.finetuned.batch_size, params.seed)
     with occurring_rows(model.encoder, queries.ids):
-        fit(model, model.head, Examples(queries.ids, targets), buckets, loss, finetuning(params), _print_epoch)
+        fit(Lesson(model, model.head, Examples(queries.ids, targets), buckets, loss, finetuning(params)), _print_epoch)
     return model
 
 
@@ -93,7 +95,6 @@ def finetuning(params: TeachParams) -> Schedule:
     settings = params.finetuned
     return Schedule(
         epochs=settings.epochs,
-        batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         head_learning_rate=settings.head_learning_rate,
         warmup_fraction=0.1,
@@ -102,6 +103,16 @@ def finetuning(params: TeachParams) -> Schedule:
         device=params.device,
         seed=params.seed,
     )
+
+
+def label(ensemble: Ensemble, queries: Queries, classes: int, precision: str) -> np.ndarray:
+    """Log-probabilities of the ensemble's product, float16 of shape (N, classes); so many texts at a time that memory stays flat."""
+    log_p_NC = np.zeros((len(queries), classes), dtype=np.float16)
+    for start in range(0, len(queries), TEXTS_AT_ONCE):
+        part = slice(start, start + TEXTS_AT_ONCE)
+        some = Queries(queries.names[part], queries.texts[part], queries.ids[part], None)
+        log_p_NC[part] = ensemble.log_probabilities(some, precision)[PRODUCT]
+    return log_p_NC
 
 
 def _print_epoch(epoch: int, loss: float) -> None:
@@ -137,8 +148,7 @@ def main() -> None:
         copies = read_queries(args.features, artifacts.AUGMENTED)
         for file, texts in ((artifacts.SOFT_TRAIN, queries), (artifacts.SOFT_AUGMENTED, copies)):
             print(f"soft targets: labelling {len(texts)} texts", flush=True)
-            log_p = ensemble.log_probabilities(texts, params.precision)[PRODUCT] if len(texts) else np.zeros((0, classes))
-            np.save(folder / file, log_p.astype(np.float16))
+            np.save(folder / file, label(ensemble, texts, classes, params.precision))
     with artifacts.whole_folder(args.teacher) as folder:
         ensemble.save(folder)
     artifacts.write_json(args.metrics, report)

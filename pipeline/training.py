@@ -28,7 +28,6 @@ class Schedule:
 
     Attributes:
         epochs: passes over what an epoch consists of.
-        batch_size: queries a step.
         learning_rate: peak, reached after ``warmup_fraction`` of the steps; then linear decay to 0.
         head_learning_rate: the same for the head.
         weight_decay: of matrices outside the embeddings (AdamW, decoupled).
@@ -38,7 +37,6 @@ class Schedule:
     """
 
     epochs: int
-    batch_size: int
     learning_rate: float
     head_learning_rate: float
     warmup_fraction: float
@@ -82,18 +80,38 @@ class Examples(Dataset[int]):
         return inputs
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """Who learns, and what.
+
+    Attributes:
+        model: takes ids and mask, returns logits, and a further loss or None.
+        head: the part of it that learns with ``head_learning_rate``.
+        examples: all rows that ``buckets`` may name.
+        buckets: which rows, in which batches.
+        loss: mean loss of a batch.
+        schedule: how long and how fast.
+    """
+
+    model: nn.Module
+    head: nn.Module
+    examples: Examples
+    buckets: LengthBuckets
+    loss: Loss
+    schedule: Schedule
+
+
 class BucketTrainer(Trainer):
     """A ``Trainer`` with a loss of (logits, targets) and batches of like length."""
 
-    def __init__(self, *, examples: Examples, loss: Loss, buckets: LengthBuckets, **arguments: Any) -> None:
-        super().__init__(train_dataset=examples, **arguments)
-        self.examples = examples
-        self.loss = loss
-        self.buckets = buckets
+    def __init__(self, lesson: Lesson, **arguments: Any) -> None:
+        super().__init__(model=lesson.model, train_dataset=lesson.examples, **arguments)
+        self.lesson = lesson
 
     def get_train_dataloader(self) -> DataLoader[int]:
         """The training batches, in the order of the buckets."""
-        loader = DataLoader(self.examples, batch_sampler=self.buckets, collate_fn=self.examples.batch)
+        examples = self.lesson.examples
+        loader = DataLoader(examples, batch_sampler=self.lesson.buckets, collate_fn=examples.batch)
         # the buckets know which rows are this process's: accelerate must not share the batches out once more
         device = self.accelerator.device
         prepared: DataLoader[int] = prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=True)
@@ -105,7 +123,7 @@ class BucketTrainer(Trainer):
         """Mean loss of a batch, and what the model itself adds to it."""
         targets = inputs.pop("targets")
         outputs = model(**inputs)
-        loss = self.loss(outputs.logits.float(), targets)
+        loss = self.lesson.loss(outputs.logits.float(), targets)
         return loss if outputs.loss is None else loss + outputs.loss
 
 
@@ -142,31 +160,19 @@ def soft_loss(temperature: float) -> Loss:
     return loss
 
 
-def fit(
-    model: nn.Module,
-    head: nn.Module,
-    examples: Examples,
-    buckets: LengthBuckets,
-    loss: Loss,
-    schedule: Schedule,
-    at_epoch_end: Callable[[int, float], None],
-) -> None:
-    """Trains ``model`` in place and leaves it on the CPU; under ``torchrun`` all processes train one and the same.
+def fit(lesson: Lesson, at_epoch_end: Callable[[int, float], None]) -> None:
+    """Trains the lesson's model in place and leaves it on the CPU; under ``torchrun`` all processes train one and the same.
 
     Args:
-        model: takes ids and mask, returns logits, and a further loss or None.
-        head: the part of it that learns with ``head_learning_rate``.
-        examples: all rows that ``buckets`` may name.
-        buckets: which rows, in which batches.
-        loss: mean loss of a batch.
-        schedule: see there.
+        lesson: who learns, and what.
         at_epoch_end: called with epoch (1-based) and mean training loss.
     """
+    schedule = lesson.schedule
     with tempfile.TemporaryDirectory() as unused:  # nothing is saved there; the Trainer wants a folder
         arguments = TrainingArguments(
             output_dir=unused,
             num_train_epochs=schedule.epochs,
-            per_device_train_batch_size=schedule.batch_size,
+            per_device_train_batch_size=lesson.buckets.batch_size,
             learning_rate=schedule.learning_rate,
             lr_scheduler_type="linear",
             warmup_steps=schedule.warmup_fraction,
@@ -179,24 +185,16 @@ def fit(
             disable_tqdm=True,
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several are for torchrun; DataParallel would cut a query's hidden states apart
-        trainer = BucketTrainer(
-            model=model,
-            args=arguments,
-            examples=examples,
-            loss=loss,
-            buckets=buckets,
-            callbacks=[EpochEnd(at_epoch_end)],
-            optimizers=(_optimizer(model, head, schedule), None),
-        )
+        trainer = BucketTrainer(lesson, args=arguments, callbacks=[EpochEnd(at_epoch_end)], optimizers=(_optimizer(lesson), None))
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        model.cpu()
+        lesson.model.cpu()
 
 
-def _optimizer(model: nn.Module, head: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    in_head = {id(parameter) for parameter in head.parameters()}
+def _optimizer(lesson: Lesson) -> torch.optim.Optimizer:
+    schedule, in_head = lesson.schedule, {id(parameter) for parameter in lesson.head.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in lesson.model.named_parameters():
         key = (id(parameter) in in_head, not any(part in name for part in NO_DECAY))
         groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,9 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 
 from pipeline.batching import LengthBuckets, pad
 from pipeline.distill import HiddenStates, guide
+from pipeline.errors import UserError
 from pipeline.subclone import layer_ends, subclone
-from pipeline.training import Examples, Schedule, fit, hard_loss
+from pipeline.training import Examples, Lesson, Schedule, fit, hard_loss
 
 IDS = [np.array([2, 7, 9, 3]), np.array([2, 30, 3]), np.array([2, 11, 12, 13, 14, 3])]
 LABELS = np.array([0, 1, 0])
@@ -37,6 +41,18 @@ def test_the_file_gives_back_what_the_teacher_computes_for_any_rows(small_bert: 
     assert torch.equal(read[:6], read[10:])
 
 
+def test_too_little_room_for_the_file_is_one_line_before_any_work(small_bert: BertModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tempfile.gettempdir()
+    usage, needed = shutil.disk_usage(folder), (4 + 3 + 6) * 2 * small_bert.config.hidden_size * 2
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
+    states = HiddenStates(small_bert, [1, 3], IDS, "fp32")
+    assert states.read(range(3)).numel() * 2 == needed
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
+    monkeypatch.setattr(small_bert, "forward", None)
+    with pytest.raises(UserError, match=rf"{folder}: the teacher's hidden states take 0\.0 MB there, 0\.0 are free: .*set TMPDIR"):
+        HiddenStates(small_bert, [1, 3], IDS, "fp32")
+
+
 def test_a_clone_of_the_same_shape_is_no_distance_from_its_teacher(small_bert: BertModel) -> None:
     student, kept = student_of(small_bert)
     guided, states = guide(student, small_bert, kept, IDS, 1.0, "fp32")
@@ -62,9 +78,9 @@ def test_training_brings_the_student_nearer_and_leaves_the_teacher_as_it_was(sma
     before = {name: value.clone() for name, value in small_bert.state_dict().items()}
     guided, states = guide(student, small_bert, kept, IDS, 1.0, "fp32")
     far = guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item()
-    schedule = Schedule(60, 3, 3e-3, 3e-2, warmup_fraction=0.1, weight_decay=0.0, precision="fp32", device="cpu", seed=0)
+    schedule = Schedule(60, 3e-3, 3e-2, warmup_fraction=0.1, weight_decay=0.0, precision="fp32", device="cpu", seed=0)
     buckets = LengthBuckets(np.array([4, 3, 6]), lambda _: np.arange(3), 3, 0)
-    fit(guided, student.classifier, Examples(IDS, LABELS, states), buckets, hard_loss, schedule, lambda *_: None)
+    fit(Lesson(guided, student.classifier, Examples(IDS, LABELS, states), buckets, hard_loss, schedule), lambda *_: None)
     assert guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item() < 0.5 * far
     assert student(**pad(IDS)).logits.argmax(1).tolist() == LABELS.tolist()
     assert all(torch.equal(value, before[name]) for name, value in small_bert.state_dict().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ import numpy as np
 import pytest
 import yaml
 from clones import sh
+from scipy.stats import norm, t
 from small_models import LABELS, make_tokenizer, texts, write_split
 from transformers import BertConfig, BertModel
 
-from benchmarks.levers.folds import FOLDS, deal
+from benchmarks.levers.folds import FOLDS, Fold, deal, names_of
 from benchmarks.levers.recipes import RECIPES
-from benchmarks.levers.report import join
-from benchmarks.levers.tasks import Task, Work, work_folder
+from benchmarks.levers.report import join, over_parts
+from benchmarks.levers.tasks import Key, Work, plan_recipes, plan_shots, plan_suspects, work_folder
+from pipeline.features import Queries
+from pipeline.metrics import over
 from pipeline.params import read_params
 from pipeline.recipe import TrainParams
-from pipeline.tables.levers import TABLES
+from pipeline.tables.levers import TABLES, holm
 from pipeline.teach import TeachParams
 
 ROWS, TEST_ROWS = 96, 12
@@ -106,6 +110,8 @@ def test_the_test_split_is_scored_once_a_seed_beside_the_teachers(checkout: Path
     assert {"bag_of_words", "base_encoder", "finetuned0", "product", "wider"} <= told["final"]["teachers"].keys()
     assert len(student["against_teachers"]["product"]) == 2
     assert all(0 <= student[part]["mean"] <= 1 for part in ("accuracy", "macro_f1", "without_twins", "sample"))
+    assert student["divergence"]["mean"] > 0
+    assert len(told["final"]["commits"]) == 1
 
 
 def test_what_other_params_or_another_recipe_gave_is_no_result(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,11 +120,64 @@ def test_what_other_params_or_another_recipe_gave_is_no_result(checkout: Path, t
     shorter = replace(work, train=work.train.model_copy(update={"epochs": 1}))
     assert work_folder(tmp_path, work) == work_folder(tmp_path, replace(work, folder=tmp_path / "x"))
     assert work_folder(tmp_path, work) != work_folder(tmp_path, shorter)
-    work.keep(Task("fold0", "student", "base", 42), {"accuracy": 0.5})
-    work.keep(Task("fold0", "teach", "bag_of_words"), {"seconds": 1.0})
-    assert work.finished() == {"fold0/student/base/42", "fold0/teach/bag_of_words/0"}
+    work.keep(Key("fold0", "student", "base", 42), {"accuracy": 0.5})
+    work.keep(Key("fold0", "teach", "bag_of_words"), {"seconds": 1.0})
+    assert set(work.done()) == {Key("fold0", "student", "base", 42), Key("fold0", "teach", "bag_of_words")}
     monkeypatch.setitem(RECIPES, "base", replace(RECIPES["base"], copies=12))
-    assert work.finished() == {"fold0/teach/bag_of_words/0"}
+    assert set(work.done()) == {Key("fold0", "teach", "bag_of_words")}
+
+
+def test_what_is_kept_is_found_again_under_its_key_with_the_commit_that_made_it(checkout: Path, tmp_path: Path) -> None:
+    params = checkout / "params.yaml"
+    work = Work(checkout, tmp_path, read_params("teach", TeachParams, params), read_params("train", TrainParams, params), "abc")
+    keys = [task.key for task in (*plan_suspects("finetuned0"), *plan_shots(), *plan_recipes(["unseen"], names_of("thirds")))]
+    for number, key in enumerate(keys):
+        work.keep(key, {"number": number})
+    assert {key: entry["result"]["number"] for key, entry in work.done().items()} == {key: number for number, key in enumerate(keys)}
+    assert {entry["commit"] for entry in work.done().values()} == {"abc"}
+
+
+def judged_by(rows: Iterable[int]) -> Fold:
+    """A part that rows of class 0 judge."""
+    names = [str(row) for row in rows]
+    held = Queries(names, names, [np.array([0])] * len(names), np.zeros(len(names), dtype=np.int64))
+    return Fold("", held, held, held, held, np.zeros(len(names)), LABELS, 0)
+
+
+def answers(rows: int, wrong: int) -> dict[str, Any]:
+    return {"predicted": [1] * wrong + [0] * (rows - wrong), "accuracy": 1 - wrong / rows}
+
+
+def test_parts_that_agree_by_luck_leave_the_luck_of_the_rows() -> None:
+    folds = [judged_by(range(100 * part, 100 * part + 100)) for part in range(3)]
+    told = over_parts(folds, [answers(100, 10)] * 3, [answers(100, 9)] * 3)
+    assert told["each"] == [0.01] * 3
+    assert told["low"] < 0 < told["change"] < told["high"]
+    assert told["p"] == pytest.approx(2 * norm.sf(0.01 / (np.sqrt(0.01 * 0.99) / np.sqrt(299))), abs=1e-6)
+
+
+def test_a_row_that_several_parts_judge_counts_once() -> None:
+    once, thrice = [judged_by(range(100 * part, 100 * part + 100)) for part in range(3)], [judged_by(range(100))] * 3
+    widths = [(told := over_parts(folds, [answers(100, 10)] * 3, [answers(100, 9)] * 3))["high"] - told["low"] for folds in (once, thrice)]
+    assert widths[1] == pytest.approx(np.sqrt(3) * widths[0], rel=0.01)
+
+
+def test_parts_that_differ_widen_the_interval_beyond_that_of_the_rows() -> None:
+    folds = [judged_by(range(1000 * part, 1000 * part + 1000)) for part in range(3)]
+    told = over_parts(folds, [answers(1000, 100)] * 3, [answers(1000, wrong) for wrong in (100, 50, 0)])
+    assert (told["change"], told["p"]) == (0.05, pytest.approx(2 * t.sf(np.sqrt(3), 2), abs=1e-6))
+    assert told["high"] == pytest.approx(0.05 + t.ppf(0.975, 2) * 0.05 / np.sqrt(3), abs=1e-6)
+
+
+def test_p_values_are_corrected_for_how_many_there_are() -> None:
+    assert holm({"c": 0.04, "a": 0.01, "d": 0.03, "b": 0.02}) == pytest.approx({"a": 0.04, "b": 0.06, "d": 0.06, "c": 0.06})
+    assert holm({"a": 0.7, "b": 0.6}) == {"b": 1.0, "a": 1.0}
+
+
+@pytest.mark.parametrize(("versions", "told"), [({}, "a GPU, bf16, versions not recorded."), ({"torch": "2"}, "a GPU, bf16.")])
+def test_a_study_without_versions_says_so(versions: dict[str, str], told: str) -> None:
+    study = {"draws": {"5": {"student": over([0.5, 0.6])}}, "machines": [{"gpu": "a GPU", "precision": "bf16"} | versions]}
+    assert TABLES["shots"][1](study).rstrip().endswith(told)
 
 
 def test_studies_of_other_machines_stay() -> None:

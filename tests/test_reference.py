@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pipeline.compose import compose
-from pipeline.reference import BANKING77, PLANS, average_seconds, count_scorings, differences, over_seeds
+from pipeline.reference import BANKING77, PLANS, average_seconds, count_scorings, differences, name_folder_for_clones
 
 
 def test_every_new_lock_is_one_more_scoring_of_the_test_split_however_often_a_run_goes_on() -> None:
@@ -26,11 +27,6 @@ def test_a_stage_that_no_run_had_to_run_costs_what_it_did_before() -> None:
     assert average_seconds(runs, {}) == {"train": 15.0, "evaluate": 2.0}
 
 
-def test_spread_is_that_of_a_sample_and_a_model_that_all_seeds_share_has_none() -> None:
-    assert over_seeds([0.5, 0.7], shared=False) == {"mean": 0.6, "std": pytest.approx(0.1414, abs=1e-4), "each": [0.5, 0.7]}
-    assert over_seeds([0.5, 0.5, 0.5], shared=True) == {"mean": 0.5, "std": 0.0, "each": [0.5]}
-
-
 @pytest.mark.parametrize(
     ("data", "varied", "shared"),
     [
@@ -44,7 +40,18 @@ def test_a_seed_of_the_sample_is_that_of_copies_teachers_and_student_and_never_o
     compose(PLANS[data].of_seed(43), tmp_path / "params.yaml")
     params = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
     assert {stage for stage, values in params.items() if values.get("seed") == 43} == varied
-    assert {model: PLANS[data].shares(model) for model in shared} == shared
+    figures = {model: PLANS[data].over_seeds(model, [0.5, 0.7])["each"] for model in shared}
+    assert figures == {model: [0.5] if one else [0.5, 0.7] for model, one in shared.items()}
+
+
+def test_the_folder_of_the_data_is_found_from_the_clone_that_the_stages_run_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BANKING77_DIR", "data/mine")
+    name_folder_for_clones()
+    assert os.environ["BANKING77_DIR"] == str(tmp_path / "data/mine")
+    monkeypatch.delenv("BANKING77_DIR")
+    name_folder_for_clones()
+    assert "BANKING77_DIR" not in os.environ
 
 
 def test_the_student_is_compared_with_each_other_model_on_the_same_queries() -> None:

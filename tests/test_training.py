@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from pipeline.batching import LengthBuckets
 from pipeline.inference import run_batches
 from pipeline.runtime import fix_runtime
-from pipeline.training import Examples, Schedule, fit, hard_loss, soft_loss
+from pipeline.training import Examples, Lesson, Schedule, _optimizer, fit, hard_loss, soft_loss
 
 EPOCHS = 25
 RNG = np.random.default_rng(0)
@@ -23,20 +23,39 @@ def model() -> BertForSequenceClassification:
     )
 
 
-def train(precision: str = "fp32") -> tuple[BertForSequenceClassification, list[tuple[int, float]]]:
+def train(precision: str = "fp32") -> tuple[BertForSequenceClassification, list[tuple[int, float, int]]]:
     fix_runtime(threads=2, seed=0)
     student, seen = model(), []
-    schedule = Schedule(EPOCHS, 16, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, device="cpu", seed=5)
+    schedule = Schedule(EPOCHS, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, device="cpu", seed=5)
     buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), 16, 5)
-    fit(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule, lambda epoch, loss: seen.append((epoch, loss)))
+    lesson = Lesson(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule)
+    fit(lesson, lambda epoch, loss: seen.append((epoch, loss, buckets.epoch)))
     return student, seen
 
 
 def test_training_learns_and_reports_every_epoch() -> None:
     student, seen = train()
-    assert [epoch for epoch, _ in seen] == list(range(1, EPOCHS + 1))
+    assert [(epoch, shuffled) for epoch, _, shuffled in seen] == [(epoch, epoch - 1) for epoch in range(1, EPOCHS + 1)]  # anew each epoch
     assert seen[-1][1] < 0.2 < seen[0][1]
     assert (run_batches(student, IDS, "fp32").argmax(axis=1) == LABELS).mean() > 0.95
+
+
+def test_the_head_has_its_own_rate_and_only_matrices_outside_the_embeddings_decay() -> None:
+    student = model()
+    schedule = Schedule(1, 1e-3, 5e-2, warmup_fraction=0.1, weight_decay=0.1, precision="fp32", device="cpu", seed=0)
+    buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), 16, 5)
+    groups = _optimizer(Lesson(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule)).param_groups
+    given = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
+    told = {name: given.pop(id(parameter)) for name, parameter in student.named_parameters()}
+    assert given == {}
+    layer = "bert.encoder.layer.0"
+    for names, rate, decay in (
+        (("classifier.weight",), 5e-2, 0.1),
+        (("classifier.bias",), 5e-2, 0.0),
+        (("bert.pooler.dense.weight", f"{layer}.attention.self.query.weight", f"{layer}.output.dense.weight"), 1e-3, 0.1),
+        (("bert.embeddings.word_embeddings.weight", f"{layer}.output.LayerNorm.weight", f"{layer}.output.dense.bias"), 1e-3, 0.0),
+    ):
+        assert [told[name] for name in names] == [(rate, decay)] * len(names)
 
 
 def test_two_trainings_give_the_same_bits() -> None:

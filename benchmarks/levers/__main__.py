@@ -27,9 +27,9 @@ from typing import Any
 import torch
 
 from benchmarks.levers import report
-from benchmarks.levers.folds import STUDIES
+from benchmarks.levers.folds import names_of
 from benchmarks.levers.recipes import RECIPES
-from benchmarks.levers.tasks import Task, Work, plan_final, plan_recipes, plan_shots, plan_suspects, run, work_folder
+from benchmarks.levers.tasks import Key, Task, Work, plan_final, plan_recipes, plan_shots, plan_suspects, run, this_commit, work_folder
 from benchmarks.levers.teachers import ACTS
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
@@ -48,33 +48,38 @@ def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
     Raises:
         UserError: a task needs what no task makes.
     """
-    done = work.finished()
-    pending = [task for task in tasks if task.name not in done]
-    running: dict[Future[dict[str, Any]], Task] = {}
+    done = set(work.done())
+    pending = [task for task in tasks if task.key not in done]
+    running: dict[Future[dict[str, Any]], Key] = {}
     failed: Future[dict[str, Any]] | None = None
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         while pending or running:
             ready = [task for task in pending if done.issuperset(task.needs)]
             if not running and not ready:
-                raise UserError(f"{pending[0].name}: needs {sorted(set(pending[0].needs) - done)}, which nothing makes")
+                missing = ", ".join(sorted(str(key) for key in pending[0].needs if key not in done))
+                raise UserError(f"{pending[0].key}: needs {missing}, which nothing makes")
             for task in ready[: workers - len(running)]:
                 pending.remove(task)
-                running[pool.submit(run, work, task)] = task
+                running[pool.submit(run, work, task.key)] = task.key
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task = running.pop(future)
+                key = running.pop(future)
                 if future.exception():
                     failed = future
                     pending.clear()
                     continue
-                work.keep(task, future.result())
-                done.add(task.name)
-                print(f"{task.name}: {report.brief(future.result())}; {len(pending) + len(running)} to go", flush=True)
+                work.keep(key, future.result())
+                done.add(key)
+                print(f"{key}: {report.brief(future.result())}; {len(pending) + len(running)} to go", flush=True)
     if failed:
         failed.result()  # raises what stopped it
 
 
-def main() -> None:
-    """Plans, carries out, tells."""
+def read_arguments() -> argparse.Namespace:
+    """The command line.
+
+    Raises:
+        UserError: a recipe, a folder or a device that is not there.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"in this order, among {', '.join(RECIPES)} (all)")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="a checkout in which `featurize` ran on BANKING77")
@@ -103,18 +108,33 @@ def main() -> None:
         raise UserError(f"{args.data}/data/features: no such folder: run `make banking77` first, or give --data")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here: leave it out")
+    return args
+
+
+def set_out(args: argparse.Namespace) -> Work:
+    """Where and how, as the command line and the params of the data say."""
     device = {"device": args.device, "precision": resolve_precision("auto", args.device), "threads": args.threads}
     params = args.data / "params.yaml"
     teach, train = read_params("teach", TeachParams, params), read_params("train", TrainParams, params)
-    work = Work(args.data, args.work, teach.model_copy(update=device), train.model_copy(update=device))
-    work = replace(work, folder=work_folder(args.work, work))
+    work = Work(args.data, args.work, teach.model_copy(update=device), train.model_copy(update=device), this_commit())
+    return replace(work, folder=work_folder(args.work, work))
 
+
+def plan(args: argparse.Namespace) -> list[Task]:
+    """What the command line asks for, each task once."""
     tasks = plan_shots() if args.shots else []
     tasks += plan_final(args.final, args.seeds) if args.final else []
     tasks += plan_suspects(args.suspects) if args.suspects else []
     recipes = args.recipes or ([] if tasks and not args.thirds else list(RECIPES))
-    tasks += plan_recipes(recipes, STUDIES["thirds" if args.thirds else "folds"]) if recipes else []
-    carry_out(list({task.name: task for task in tasks}.values()), work, args.workers)
+    tasks += plan_recipes(recipes, names_of("thirds" if args.thirds else "folds")) if recipes else []
+    return list({task.key: task for task in tasks}.values())
+
+
+def main() -> None:
+    """Plans, carries out, tells."""
+    args = read_arguments()
+    work = set_out(args)
+    carry_out(plan(args), work, args.workers)
     told = report.join(artifacts.read_json(args.output) if args.output.exists() else {}, report.gather(work))
     artifacts.write_json(args.output, told)
     for section in TABLES:

@@ -25,7 +25,7 @@ class Part(NamedTuple):
 
     Attributes:
         study: ``folds`` (judged by a third of the rows, learns from the others), ``thirds`` (learns from a third, judged by the others),
-            ``full`` (all training rows, judged by the official test) or ``shots`` (so many an intent, likewise).
+            ``final`` (all training rows, judged by the official test) or ``shots`` (so many an intent, likewise).
         number: which third; which draw of the shots.
         shots: queries an intent.
     """
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 PARTS = {
     **{f"fold{number}": Part("folds", number) for number in range(FOLDS)},
     **{f"third{number}": Part("thirds", number) for number in range(FOLDS)},
-    "full": Part("full"),
+    "full": Part("final"),
     **{f"shots{shots}_{draw}": Part("shots", draw, shots) for shots in SHOTS for draw in range(DRAWS)},
 }
 COPIES, MORE_COPIES = 12, 4  # of a training query; of a text without a label

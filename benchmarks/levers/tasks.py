@@ -7,45 +7,49 @@ import json
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import transformers
 
-from benchmarks.levers.folds import INNER, SEED, STUDIES, read_fold
+from benchmarks.levers.folds import INNER, PARTS, SEED, SHOTS, names_of, read_fold
 from benchmarks.levers.recipes import RECIPES, Recipe
 from benchmarks.levers.students import study_student
 from benchmarks.levers.teachers import ACTS, DOUBTERS, PRODUCT, PRODUCTS, WIDER, Study, act_on_suspects, score_teachers, teach, teach_unseen
 from pipeline import artifacts
 from pipeline.recipe import TrainParams
+from pipeline.revisions import try_git
 from pipeline.runtime import fix_runtime, machine_class
 from pipeline.teach import TeachParams
 
-SHOTS, DRAWS = (5, 10), 3
 MOST_PASSES = 10
 
 
-@dataclass(frozen=True)
-class Task:
-    """One thing to do for a part of the rows.
+class Key(NamedTuple):
+    """What no two tasks have alike.
 
     Attributes:
-        fold: the part, see `Fold`.
+        fold: the part of the rows, one of `PARTS`.
         kind: ``teach``, ``unseen``, ``act``, ``scores`` or ``student``.
-        what: the member, who learns after which act, or the recipe.
+        what: the member or product of teachers, or the recipe.
         number: the inner part of ``unseen``, the seed of ``student``.
-        needs: names of tasks that must be done before.
+        act: what is done about suspect labels before the member of an ``act`` learns.
     """
 
     fold: str
     kind: str
-    what: str = ""
+    what: str
     number: int = 0
-    needs: tuple[str, ...] = ()
+    act: str = ""
 
-    @property
-    def name(self) -> str:
-        """A name that no other task has."""
-        return f"{self.fold}/{self.kind}/{self.what}/{self.number}"
+    def __str__(self) -> str:
+        return "-".join(map(str, self)).rstrip("-")
+
+
+class Task(NamedTuple):
+    """One thing to do, and what must be done before."""
+
+    key: Key
+    needs: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,14 @@ class Work:
         folder: for what is done already, see `work_folder`.
         teach: how teachers are fitted.
         train: the committed recipe.
+        commit: what the tasks are run by, see `this_commit`.
     """
 
     data: Path
     folder: Path
     teach: TeachParams
     train: TrainParams
+    commit: str = ""
 
     @cached_property
     def machine(self) -> dict[str, Any]:
@@ -74,26 +80,28 @@ class Work:
         """The teachers' part of it."""
         return Study(self.data, self.folder, self.teach)
 
-    def results(self) -> dict[str, dict[str, Any]]:
-        """What every finished task returned, but for what a recipe gave that is another one now."""
-        entries = map(artifacts.read_json, sorted((self.folder / "results").glob("*.json")))
-        return {entry["task"]: entry["result"] for entry in entries if entry["recipe"] == _recipe(entry["task"])}
+    def done(self) -> dict[Key, dict[str, Any]]:
+        """Of every finished task its ``result`` and the ``commit`` that gave it, but for what a recipe gave that is another one now."""
+        entries = map(artifacts.read_json, sorted((self.folder / "tasks").glob("*.json")))
+        found = {Key(**entry["key"]): entry for entry in entries}
+        return {key: entry for key, entry in found.items() if entry["recipe"] == _recipe(key)}
 
-    def finished(self) -> set[str]:
-        """The names of the finished tasks."""
-        return set(self.results())
-
-    def keep(self, task: Task, result: dict[str, Any]) -> None:
+    def keep(self, key: Key, result: dict[str, Any]) -> None:
         """Writes a result to a file of its own."""
-        file = self.folder / "results" / f"{task.name.replace('/', '-')}.json"
+        file = self.folder / "tasks" / f"{key}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        artifacts.write_json(file, {"task": task.name, "recipe": _recipe(task.name), "result": result})
+        artifacts.write_json(file, {"key": key._asdict(), "recipe": _recipe(key), "commit": self.commit, "result": result})
 
 
-def _recipe(task: str) -> dict[str, Any] | None:
+def this_commit() -> str:
+    """The commit of the files that run, with ``-dirty`` where they differ from it; empty outside of git."""
+    told = try_git(Path(__file__).parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return told.stdout.decode().strip()
+
+
+def _recipe(key: Key) -> dict[str, Any] | None:
     """The recipe of a student's task, as it is now."""
-    _, kind, what, _ = task.split("/")
-    return asdict(RECIPES[what]) if kind == "student" and what in RECIPES else None
+    return asdict(RECIPES[key.what]) if key.kind == "student" and key.what in RECIPES else None
 
 
 def work_folder(root: Path, work: Work) -> Path:
@@ -106,20 +114,20 @@ def work_folder(root: Path, work: Work) -> Path:
 
 def teachers(fold: str, members: tuple[str, ...]) -> list[Task]:
     """A task a member."""
-    return [Task(fold, "teach", member) for member in members]
+    return [Task(Key(fold, "teach", member)) for member in members]
 
 
 def student(fold: str, name: str, seed: int) -> Task:
     """The task of a recipe, with what it needs of teachers."""
     recipe: Recipe = RECIPES[name]
-    needs = [task.name for task in teachers(fold, WIDER if recipe.teacher == "wider" else PRODUCT)]
-    needs += [task.name for task in unseen(fold)] if recipe.teacher == "unseen" else []
-    return Task(fold, "student", name, seed, tuple(needs))
+    needs = teachers(fold, WIDER if recipe.teacher == "wider" else PRODUCT)
+    needs += unseen(fold) if recipe.teacher == "unseen" else []
+    return Task(Key(fold, "student", name, seed), keys(needs))
 
 
 def unseen(fold: str, members: tuple[str, ...] = PRODUCT) -> list[Task]:
     """The teachers that have not seen one inner part."""
-    return [Task(fold, "unseen", member, part) for member in members for part in range(INNER)]
+    return [Task(Key(fold, "unseen", member, part)) for member in members for part in range(INNER)]
 
 
 def plan_recipes(recipes: list[str], folds: list[str]) -> list[Task]:
@@ -134,10 +142,10 @@ def plan_recipes(recipes: list[str], folds: list[str]) -> list[Task]:
 
 def plan_suspects(member: str) -> list[Task]:
     """What it is worth to a member to act on the labels that others doubt, for every fold."""
-    folds = STUDIES["folds"]
+    folds = names_of("folds")
     fitted = [task for fold in folds for task in teachers(fold, (member,))]
     doubting = {fold: unseen(fold, DOUBTERS) for fold in folds}
-    acts = [Task(fold, "act", f"{member}-{act}", 0, tuple(task.name for task in doubting[fold])) for act in ACTS[member] for fold in folds]
+    acts = [Task(Key(fold, "act", member, act=act), keys(doubting[fold])) for act in ACTS[member] for fold in folds]
     return [*fitted, *scores(folds, (member,)), *(task for fold in folds for task in doubting[fold]), *acts]
 
 
@@ -150,7 +158,7 @@ def plan_final(recipe: str, seeds: int) -> list[Task]:
 
 def plan_shots() -> list[Task]:
     """Teachers and a student of the committed recipe for few queries an intent, three draws each."""
-    folds = [f"shots{shots}_{draw}" for shots in SHOTS for draw in range(DRAWS)]
+    folds = [name for shots in SHOTS for name in names_of("shots", shots)]
     fitted = [task for fold in folds for task in teachers(fold, PRODUCT)]
     return [*fitted, *scores(folds, PRODUCT), *(student(fold, "base", SEED) for fold in folds)]
 
@@ -158,7 +166,12 @@ def plan_shots() -> list[Task]:
 def scores(folds: list[str], members: tuple[str, ...]) -> list[Task]:
     """How good the teachers are."""
     what = next((name for name, group in PRODUCTS.items() if group == members), members[0])
-    return [Task(fold, "scores", what, 0, tuple(task.name for task in teachers(fold, members))) for fold in folds]
+    return [Task(Key(fold, "scores", what), keys(teachers(fold, members))) for fold in folds]
+
+
+def keys(tasks: list[Task]) -> tuple[Key, ...]:
+    """Of some tasks, for another to need."""
+    return tuple(task.key for task in tasks)
 
 
 def prolonged(work: Work, rows: int) -> Work:
@@ -173,19 +186,19 @@ def prolonged(work: Work, rows: int) -> Work:
     )
 
 
-def run(work: Work, task: Task) -> dict[str, Any]:
+def run(work: Work, key: Key) -> dict[str, Any]:
     """Does a task, in a process of its own."""
     fix_runtime(work.teach.threads, SEED)
-    fold = read_fold(work.data, task.fold)
-    (work.folder / task.fold).mkdir(parents=True, exist_ok=True)
-    if task.fold.startswith("shots"):
+    fold = read_fold(work.data, key.fold)
+    (work.folder / key.fold).mkdir(parents=True, exist_ok=True)
+    if PARTS[key.fold].shots:
         work = prolonged(work, len(fold.train))
-    if task.kind == "teach":
-        return teach(work.study, fold, task.what)
-    if task.kind == "unseen":
-        return teach_unseen(work.study, fold, task.what, task.number)
-    if task.kind == "act":
-        return act_on_suspects(work.study, fold, *task.what.split("-"))
-    if task.kind == "scores":
-        return score_teachers(work.study, fold, PRODUCTS.get(task.what, (task.what,)))
-    return study_student(work.study, fold, task.what, work.train, task.number)
+    if key.kind == "teach":
+        return teach(work.study, fold, key.what)
+    if key.kind == "unseen":
+        return teach_unseen(work.study, fold, key.what, key.number)
+    if key.kind == "act":
+        return act_on_suspects(work.study, fold, key.what, key.act)
+    if key.kind == "scores":
+        return score_teachers(work.study, fold, PRODUCTS.get(key.what, (key.what,)))
+    return study_student(work.study, fold, key.what, work.train, key.number)

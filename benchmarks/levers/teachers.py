@@ -23,12 +23,12 @@ from pipeline.teach import TeachParams, fit_bag_of_words, fit_base_encoder, fit_
 from pipeline.training import soft_loss
 
 TEXTS = ("train", "copies", "more", "held")
-FINETUNED_SEEDS = 3
-PRODUCT = ("bag_of_words", "base_encoder", "finetuned0")  # the members that `teach` has
-WIDER = (*PRODUCT, *(f"finetuned{seed}" for seed in range(1, FINETUNED_SEEDS)))
+FINETUNED = ("finetuned0", "finetuned1", "finetuned2")  # of three seeds
+PRODUCT = ("bag_of_words", "base_encoder", FINETUNED[0])  # the members that `teach` has
+WIDER = (*PRODUCT, *FINETUNED[1:])
 PRODUCTS = {"product": PRODUCT, "wider": WIDER}
 DOUBTERS = ("bag_of_words", "base_encoder")  # who doubt labels that they have not seen; other judges than those of `make audit`
-ACTS = {"base_encoder": ("dropped", "relabelled"), "finetuned0": ("dropped", "relabelled", "softened")}  # on suspect labels, by who learns
+ACTS = {"base_encoder": ("dropped", "relabelled"), FINETUNED[0]: ("dropped", "relabelled", "softened")}  # on suspect labels, by who learns
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class Study:
 
     def teacher(self, fold: Fold) -> Path:
         """The fine-tuned encoder that students are cut out of."""
-        return self.work / fold.name / "finetuned0"
+        return self.work / fold.name / FINETUNED[0]
 
 
 def teach(study: Study, fold: Fold, member: str) -> dict[str, Any]:
-    """Fits a member (``bag_of_words``, ``base_encoder``, ``finetuned<seed>``) and keeps its log-probabilities for all texts."""
+    """Fits a member (one of `WIDER`) and keeps its log-probabilities for all texts."""
     started = time.monotonic()
     think = _fit(study, fold, member, fold.train)
-    if member == "finetuned0":
+    if member == FINETUNED[0]:
         assert isinstance(think, Thinker)
         think.model.encoder.save_pretrained(study.teacher(fold))
     opinions = {kind: think(getattr(fold, kind)).astype(np.float16) for kind in TEXTS}
@@ -110,14 +110,13 @@ def act_on_suspects(study: Study, fold: Fold, member: str, act: str) -> dict[str
 
 
 def score_teachers(study: Study, fold: Fold, members: tuple[str, ...]) -> dict[str, Any]:
-    """Each member, and of the products that `teach` has and that of all those that the members make."""
+    """Of each member and each product that the members make: figures (``models``) and, of all rows, answers to our sample (``sample``)."""
     products = {name: group for name, group in PRODUCTS.items() if set(group) <= set(members)}
     groups = {member: (member,) for member in members} | products
-    return {name: scored(product(study, fold, "held", group), fold) for name, group in groups.items()} | (
-        {"sample": {name: product(study, fold, "more", group).argmax(axis=1).tolist() for name, group in groups.items()}}
-        if fold.name == "full"
-        else {}
-    )
+    told: dict[str, Any] = {"models": {name: scored(product(study, fold, "held", group), fold) for name, group in groups.items()}}
+    if fold.name == "full":
+        told["sample"] = {name: product(study, fold, "more", group).argmax(axis=1).tolist() for name, group in groups.items()}
+    return told
 
 
 def scored(log_p_NC: np.ndarray, fold: Fold) -> dict[str, Any]:
@@ -165,7 +164,7 @@ def _fit(study: Study, fold: Fold, member: str, rows: Queries, soft_NC: np.ndarr
     """Fits a member to rows with labels, or with log-probabilities in their place."""
     assert rows.labels is not None
     params, classes = study.params, len(fold.labels)
-    seed = fold.seed + 100 * int(member.removeprefix("finetuned") or 0) if member.startswith("finetuned") else fold.seed
+    seed = fold.seed + (100 * FINETUNED.index(member) if member in FINETUNED else 0)
     params = params.model_copy(update={"seed": seed})
     torch.manual_seed(seed)
     if member == "bag_of_words":

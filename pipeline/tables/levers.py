@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline import artifacts
 from pipeline.markdown import table
 from pipeline.tables.cells import mean
-from pipeline.tables.results import MODELS
+from pipeline.tables.results import MODELS, REVISED
 
 LEVERS = Path("metrics/reference/levers.json")
+LEAST_P = 0.001  # that is told as a number
+Name = TypeVar("Name")
 TEACHERS = {
     "wider": "product of the five below",
     "product": "product of the first three below",
@@ -22,7 +24,10 @@ TEACHERS = {
     "finetuned1": "MiniLM-L6, fine-tuned, another seed",
     "finetuned2": "MiniLM-L6, fine-tuned, a third seed",
 }
-CHANGE = "change: mean over the parts and its 95 % interval by Student's t"
+CHANGE = (
+    "mean over the parts, with the wider of two 95 % intervals, by Student's t over parts and by the normal law over the rows that judge; "
+    "p: the larger of the two, after Holm for the comparisons of the table"
+)
 ACTS = {
     "dropped": "left out",
     "relabelled": "given the label that the teachers suggest",
@@ -37,28 +42,32 @@ def recipes_table(judged: str, told: dict[str, Any]) -> str:
         judged: by whom a row is judged.
         told: a section of the study.
     """
-    header = ["recipe", "accuracy, %", "change, points", "by part", "divergence, nats", "agrees with the teachers, %"]
-    first = next(iter(told["recipes"]))
+    header = ["recipe", "accuracy, %", "change, points", "p", "by part", "divergence, nats", "agrees with the teachers, %"]
+    first, *others = told["recipes"]
+    corrected = holm({name: told["recipes"][name]["against"]["p"] for name in others})
     rows = sorted(told["recipes"].items(), key=lambda item: -item[1]["accuracy"]["mean"])
-    text = table(header, [_row(row, is_first=name == first) for name, row in rows])
+    text = table(header, [_row(row, None if name == first else corrected[name]) for name, row in rows])
     text += f"\nTheir teachers' product on the same rows: {mean(told['teachers']['product'])}"
     if "wider" in told["teachers"]:
         text += f"; with two more fine-tuned encoders in it: {mean(told['teachers']['wider'])}"
     judgements = f"{told['judgements']:,} judgements, each row by {judged}; three parts, one seed a part"
-    return text + f".\n\n{judgements}; {CHANGE}, against the recipe without one; {_machines(told)}.\n"
+    return text + f".\n\n{judgements}; change against the recipe without one: {CHANGE}{_note(told)}; {_machines(told)}.\n"
 
 
 def suspects_table(told: dict[str, Any]) -> str:
     """What acting on suspect labels is worth."""
-    header = ["who learns", "suspect labels", "accuracy, %", "change, points", "by part"]
+    header = ["who learns", "suspect labels", "accuracy, %", "change, points", "p", "by part"]
+    acts = {(learner, act): after for learner, row in told["learners"].items() for act, after in row["acts"].items()}
+    corrected = holm({key: after["against_all_labels"]["p"] for key, after in acts.items()})
     rows = []
     for learner, row in told["learners"].items():
-        rows.append([TEACHERS[learner], "as they are", mean(row["all_labels"]), "", ""])
-        rows += [["", ACTS[act], mean(after["accuracy"]), *_against(after["against_all_labels"])] for act, after in row["acts"].items()]
+        rows.append([TEACHERS[learner], "as they are", mean(row["all_labels"]), "", "", ""])
+        for act, after in row["acts"].items():
+            rows.append(["", ACTS[act], mean(after["accuracy"]), *_against(after["against_all_labels"], corrected[learner, act])])
     share = mean(next(iter(told["learners"].values()))["suspects"])
     return table(header, rows) + (
         f"\n`{TABLES['suspects'][0]}`: three folds of the training rows, one seed a fold, judged by the labels as they are; "
-        f"suspect: {share} % of the rows; {CHANGE}; {_machines(told)}.\n"
+        f"suspect: {share} % of the rows; change: {CHANGE}{_note(told)}; {_machines(told)}.\n"
     )
 
 
@@ -66,7 +75,7 @@ def shots_table(told: dict[str, Any]) -> str:
     """Accuracy on the official test split after few queries an intent."""
     names = ["student", *(name for name in TEACHERS if name in next(iter(told["draws"].values())))]
     header = ["model", *(f"{shots} queries an intent" for shots in told["draws"])]
-    titles = TEACHERS | {"student": MODELS["tinybert"]}
+    titles = TEACHERS | {"student": MODELS[artifacts.STUDENT]}
     rows = [[titles[name], *(mean(row[name]) for row in told["draws"].values())] for name in names]
     draws = len(next(iter(told["draws"].values()))["student"]["each"])
     return table(header, rows) + (
@@ -77,7 +86,7 @@ def shots_table(told: dict[str, Any]) -> str:
 
 def final_table(told: dict[str, Any]) -> str:
     """The recipes that were trained on all rows, on the official test split, beside their teachers."""
-    rows = [[f"{MODELS['tinybert']}: {row['what']}", *_on_test(row)] for row in told["students"].values()]
+    rows = [[f"{MODELS[artifacts.STUDENT]}: {row['what']}", *_on_test(row)] for row in told["students"].values()]
     rows += [[title, *_on_test(told["teachers"][name])] for name, title in TEACHERS.items() if name in told["teachers"]]
     header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %"]
     seeds = "; ".join(f"{name}: seeds {', '.join(map(str, row['seeds']))}" for name, row in told["students"].items())
@@ -87,7 +96,7 @@ def final_table(told: dict[str, Any]) -> str:
         f"\n`python -m benchmarks.levers --data build/banking77{device} --final {'|'.join(told['students'])}`, mean ± standard deviation "
         f"over students ({seeds}), official test split, scored once a student; {_machines(told)}. Without twins: on the {alone} test "
         "queries whose most similar training query is no near twin of the same label (token Jaccard similarity of 0.8 or "
-        f"more). Our sample: its {told['queries_of_the_sample']:,} queries, seen by none that has a figure there.\n"
+        f"more). Our sample: its {told['queries_of_the_sample']:,} queries; only models never trained on it have a figure; {REVISED}.\n"
     )
 
 
@@ -95,22 +104,43 @@ def _on_test(row: dict[str, Any]) -> list[str]:
     return [mean(row[key]) if key in row else "learnt from" for key in ("accuracy", "macro_f1", "without_twins", "sample")]
 
 
+def holm(p: dict[Name, float]) -> dict[Name, float]:
+    """p-values of several comparisons, so corrected that one below a level is luck, in any of them, no more often than the level says.
+
+    Holm (1979), "A simple sequentially rejective multiple test procedure": the smallest times their number, the next times one less, and
+    so on, none below one before it.
+    """
+    corrected: dict[Name, float] = {}
+    least = 0.0
+    for rank, name in enumerate(sorted(p, key=p.__getitem__)):
+        least = corrected[name] = max(least, min(1.0, (len(p) - rank) * p[name]))
+    return corrected
+
+
 def _machines(told: dict[str, Any]) -> str:
-    return "; ".join(f"{machine.get('gpu', machine.get('cpu'))}, {machine['precision']}" for machine in told["machines"])
+    return "; ".join(
+        f"{machine.get('gpu', machine.get('cpu'))}, {machine['precision']}" + (", versions not recorded" if "torch" not in machine else "")
+        for machine in told["machines"]
+    )
 
 
-def _against(change: dict[str, Any]) -> list[str]:
+def _note(told: dict[str, Any]) -> str:
+    """What else must be known of a study."""
+    return f"; {told['note']}" if "note" in told else ""
+
+
+def _against(change: dict[str, Any], p: float) -> list[str]:
     points = [100 * change[key] for key in ("change", "low", "high")]
     parts = ", ".join(f"{100 * value:+.2f}" for value in change["each"])
-    return [f"{points[0]:+.2f} [{points[1]:+.2f}, {points[2]:+.2f}]", parts]
+    return [f"{points[0]:+.2f} [{points[1]:+.2f}, {points[2]:+.2f}]", f"{p:.3f}" if p >= LEAST_P else f"<{LEAST_P}", parts]
 
 
-def _row(row: dict[str, Any], is_first: bool) -> list[str]:
+def _row(row: dict[str, Any], p: float | None) -> list[str]:
     told = row["divergence"]
     return [
         row["what"],
         mean(row["accuracy"]),
-        *(["", ""] if is_first else _against(row["against"])),
+        *(["", "", ""] if p is None else _against(row["against"], p)),
         f"{told['mean']:.3f} ± {told['std']:.3f}",
         f"{100 * row['agreement']['mean']:.1f}",
     ]
