@@ -13,7 +13,7 @@ INSTALLED := .venv/installed
 .PHONY: help install repro report audit test test-slow lint verify banking77 seeds sweep params docs tour test-docs lock audit-dependencies sbom publish serve abuse benchmark benchmark-inference kill-test remote push pull resolve-lock clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target what; do printf 'make %-20s %s\n' "$$target" "$$what"; done
 
 install: $(INSTALLED) ## make .venv from the lock file (hashes checked)
 
@@ -87,11 +87,12 @@ tour: install ## run the notebook docs/tour.ipynb on the model of the last run, 
 test-docs: install ## run the notebook in a clone with a run of its own, and compare the outputs that are kept
 	pytest tests/test_tour.py
 
+# For all platforms and versions of Python at once; the service's for its image. From PyPI, or the index that UV_DEFAULT_INDEX names.
 lock: install ## resolve requirements.lock anew from pyproject.toml, and the part of it that the service needs
-	pip-compile --quiet --upgrade --extra run --extra export --extra serve --extra audit --extra sweep --extra wandb --extra dev --generate-hashes --strip-extras --unsafe-package torch --no-emit-index-url \
-	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header --output-file requirements.lock pyproject.toml
-	pip-compile --quiet --constraint requirements.lock --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links \
-	  --no-emit-trusted-host --no-emit-options --no-header --output-file requirements-serve.lock dockerfiles/serve.in
+	uv pip compile --quiet --upgrade --universal --python-version 3.11.5 $(addprefix --extra ,run export serve audit sweep wandb dev) \
+	  --no-emit-package torch --generate-hashes --no-header --output-file requirements.lock pyproject.toml
+	uv pip compile --quiet --python-platform linux --python-version 3.11 --constraint requirements.lock \
+	  --generate-hashes --no-header --output-file requirements-serve.lock dockerfiles/serve.in
 
 # Without hashes, since torch has none in the lock; --disable-pip: all versions are exact, so nothing is installed to look at it.
 audit-dependencies: install ## known vulnerabilities in what is locked (asks osv.dev; OSV_URL=another)

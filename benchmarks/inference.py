@@ -156,6 +156,7 @@ def summarize(
     p50_RV, p99_RV = np.median(taken_RVN, axis=2), np.quantile(taken_RVN, 0.99, axis=2)
     speedup_RV = p50_RV[:, [names.index(PIPELINE)]] / p50_RV
     ours = names.index(f"ours, {graph}")
+    both = [said[name] for name in ("ours, int8", "ours, fp32") if name in said]
     return {
         "graph": graph,
         "speedup_vs_pipeline_p50": round(float(np.median(speedup_RV[:, ours])), 2),
@@ -164,6 +165,7 @@ def summarize(
         "p50_ms": round(float(np.median(p50_RV[:, ours])), 4),
         "p99_ms": round(float(np.median(p99_RV[:, ours])), 4),
         "bulk_queries_per_second_per_core": round(float(np.median(rates_RV[:, ours]))),
+        "int8_agreement": round(agreement(*both), 4) if len(both) == 2 else None,
         "tokenization_share": round(float(np.median(p50_RV[:, names.index(TOKENIZER)] / p50_RV[:, ours])), 4),
         "rivals": {
             name: {

@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -25,6 +26,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.inference import run_batches
 from pipeline.near_twins import WORD, nearest_by_jaccard
 from pipeline.pooled import PooledClassifier, load_encoder
+from pipeline.rows import Row
 from pipeline.runtime import fix_runtime
 from pipeline.sources import bring_card, read_card, read_csv
 from pipeline.tokens import encode, load_tokenizer
@@ -37,10 +39,18 @@ FOLDS, ITERATIONS = 3, 1000
 LEAST_WORDS = 5  # shorter queries ("my card was refused") are everybody's words
 
 
-def embed(texts: list[str]) -> np.ndarray:
-    """Normalised sentence embeddings of the base encoder, shape (N, hidden)."""
+class Embedded(NamedTuple):
+    """Rows as the base encoder's normalised sentence embeddings, shape (N, hidden), and class indices, shape (N,)."""
+
+    embeddings_NV: np.ndarray  # noqa: N815 (a shape suffix)
+    labels_N: np.ndarray  # noqa: N815
+
+
+def embed(rows: list[Row], intents: list[str]) -> Embedded:
+    """Embeds the texts; an intent is its place in the list."""
     model = PooledClassifier(load_encoder(ENCODER), classes=2, normalize=True)
-    return run_batches(model, encode(load_tokenizer(ENCODER, 128), texts), "fp32", output=model.embed)
+    ids = encode(load_tokenizer(ENCODER, 128), [row.text for row in rows])
+    return Embedded(run_batches(model, ids, "fp32", output=model.embed), np.array([intents.index(row.intent) for row in rows]))
 
 
 def find_contained(texts: list[str], references: list[str]) -> list[int]:
@@ -54,9 +64,51 @@ def find_contained(texts: list[str], references: list[str]) -> list[int]:
     return found
 
 
-def cross_validate(embeddings_NV: np.ndarray, labels_N: np.ndarray, strength: float) -> float:
+def check_apart(ours: list[Row], theirs: list[Row]) -> float:
+    """The largest similarity of a row of ours to one of BANKING77.
+
+    Raises:
+        UserError: a row of ours is a near twin of one, or holds a whole one.
+    """
+    texts, references = [row.text for row in ours], [row.text for row in theirs]
+    similarity_N = nearest_by_jaccard(texts, references)[1]
+    held = find_contained(texts, references)
+    if held:
+        raise UserError(f"{SAMPLE}:{ours[held[0]].line}: holds a whole BANKING77 query; {len(held) - 1} more like it: rewrite it")
+    if similarity_N.max() >= TWIN:
+        raise UserError(
+            f"{SAMPLE}:{ours[int(similarity_N.argmax())].line}: nearly equals a BANKING77 row ({similarity_N.max():.2f}): rewrite it"
+        )
+    return float(similarity_N.max())
+
+
+def ask_at(strength: float, theirs: Embedded, ours: Embedded) -> tuple[dict[str, float], np.ndarray]:
+    """Trains on BANKING77 at an inverse regularization.
+
+    Returns:
+        How often it agrees with our labels and how good it is on BANKING77; its logits for our queries, shape (N, classes).
+    """
+    weight, bias = fit_linear(*theirs, strength, ITERATIONS, seed=0)
+    logits_NC = ours.embeddings_NV @ weight.T + bias
+    rank_N = rank(logits_NC, ours.labels_N)
+    told = {
+        "agreement": float((rank_N == 0).mean()),
+        "top3_agreement": float((rank_N < 3).mean()),
+        "accuracy_on_banking77": cross_validate(theirs, strength),
+    }
+    print(f"C = {strength:g}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in told.items()), flush=True)
+    return {"inverse_regularization": strength} | {name: round(value, 4) for name, value in told.items()}, logits_NC
+
+
+def rank(logits_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+    """How many classes are more probable than the label, shape (N,)."""
+    rank_N: np.ndarray = (logits_NC > logits_NC[np.arange(len(labels_N)), labels_N][:, None]).sum(axis=1)
+    return rank_N
+
+
+def cross_validate(rows: Embedded, strength: float) -> float:
     """Accuracy on rows that the classifier has not seen."""
-    right = 0
+    right, (embeddings_NV, labels_N) = 0, rows
     for learnt, asked in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(embeddings_NV, labels_N):
         weight, bias = fit_linear(embeddings_NV[learnt], labels_N[learnt], strength, ITERATIONS, seed=0)
         right += int(((embeddings_NV[asked] @ weight.T + bias).argmax(axis=1) == labels_N[asked]).sum())
@@ -78,45 +130,22 @@ def main() -> None:
     if not ENCODER.exists():
         raise UserError(f"{ENCODER}: no such folder: run `dvc repro fetch` first")
 
-    splits = bring_card(read_card(CARD))
-    ours = read_csv(SAMPLE, "text", "intent")
-    texts = [row.text for row in ours]
-    theirs = [row for rows in splits.values() for row in rows]
-    similarity = nearest_by_jaccard(texts, [row.text for row in theirs])[1]
-    held = find_contained(texts, [row.text for row in theirs])
-    if held:
-        raise UserError(f"{SAMPLE}:{ours[held[0]].line}: holds a whole BANKING77 query; {len(held) - 1} more like it: rewrite it")
-    if similarity.max() >= TWIN:
-        raise UserError(
-            f"{SAMPLE}:{ours[int(similarity.argmax())].line}: nearly equals a BANKING77 row ({similarity.max():.2f}): rewrite it"
-        )
-
+    ours, theirs = read_csv(SAMPLE, "text", "intent"), [row for rows in bring_card(read_card(CARD)).values() for row in rows]
+    similarity = check_apart(ours, theirs)
     intents = sorted({row.intent for row in theirs})
-    labels = np.array([intents.index(row.intent) for row in theirs])
-    theirs_NV, ours_NV = embed([row.text for row in theirs]), embed(texts)
-    labels_of_ours = np.array([intents.index(row.intent) for row in ours])
-    classifiers = []
-    for strength in STRENGTHS:
-        weight, bias = fit_linear(theirs_NV, labels, strength, ITERATIONS, seed=0)
-        logits_NC = ours_NV @ weight.T + bias
-        rank_N = (logits_NC > logits_NC[np.arange(len(ours)), labels_of_ours][:, None]).sum(axis=1)
-        told = {
-            "agreement": float((rank_N == 0).mean()),
-            "top3_agreement": float((rank_N < 3).mean()),
-            "accuracy_on_banking77": cross_validate(theirs_NV, labels, strength),
-        }
-        classifiers.append({"inverse_regularization": strength} | {name: round(value, 4) for name, value in told.items()})
-        print(f"C = {strength:g}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in told.items()), flush=True)
+    theirs_embedded, ours_embedded = embed(theirs, intents), embed(ours, intents)
+    asked = [ask_at(strength, theirs_embedded, ours_embedded) for strength in STRENGTHS]
     if args.disagreements:
         args.disagreements.parent.mkdir(parents=True, exist_ok=True)
-        wrong = [i for i in range(len(ours)) if rank_N[i] > 0]
-        table = [(ours[i].line, ours[i].text, ours[i].intent, intents[logits_NC[i].argmax()], int(rank_N[i]) + 1) for i in wrong]
+        logits_NC = asked[-1][1]
+        answers = zip(ours, rank(logits_NC, ours_embedded.labels_N).tolist(), logits_NC.argmax(axis=1), strict=True)
+        table = [(row.line, row.text, row.intent, intents[best], above + 1) for row, above, best in answers if above]
         write_table(args.disagreements, ["line", "text", "ours", "predicted", "rank_of_ours"], table)
     result = {
         "command": "python -m benchmarks.label_agreement",
         "queries": len(ours),
-        "classifiers": classifiers,
-        "largest_similarity": round(float(similarity.max()), 4),
+        "classifiers": [figures for figures, _ in asked],
+        "largest_similarity": round(similarity, 4),
     }
     artifacts.write_json(RESULT, result)
     print(json.dumps(result))

@@ -21,11 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -140,6 +140,42 @@ async def compare_alone(port: int, texts: list[str], classifier: Classifier) -> 
     return taken_2N
 
 
+def summarize(alone_R2N: np.ndarray, loads: list[list[Load]], steps: Sequence[int]) -> dict[str, Any]:
+    """All that was measured.
+
+    Args:
+        alone_R2N: what `compare_alone` returned, repetition by repetition.
+        loads: of every repetition, what each step brought.
+        steps: numbers of connections.
+    """
+    rate_RS = np.array([[load.answers_per_second for load in row] for row in loads])
+    p50_RS, p99_RS = (np.array([[np.quantile(load.taken_ms, q) for load in row] for row in loads]) for q in (0.5, 0.99))
+    refused_S = np.array([[load.refused for load in row] for row in loads]).sum(axis=0)
+    most = int(np.median(rate_RS, axis=0).argmax())
+    http_R, bare_R = np.median(alone_R2N, axis=2).T
+    return {
+        "requests_per_second": round(float(np.median(rate_RS[:, most]))),
+        "connections_at_saturation": steps[most],
+        "p99_ms_at_saturation": round(float(np.median(p99_RS[:, most])), 3),
+        "idle_p50_ms": round(float(np.median(http_R)), 4),
+        "bare_p50_ms": round(float(np.median(bare_R)), 4),
+        "overhead_p50_ms": round(float(np.median(http_R - bare_R)), 4),
+        "connections": {
+            str(step): {
+                "answers_per_second": rate_RS[:, s].round(1).tolist(),
+                "p50_ms": p50_RS[:, s].round(3).tolist(),
+                "p99_ms": p99_RS[:, s].round(3).tolist(),
+                "refused": int(refused_S[s]),
+            }
+            for s, step in enumerate(steps)
+        },
+        "refused": int(refused_S.sum()),
+        "repetitions": len(loads),
+        "n": alone_R2N.shape[2],
+        "machine": machine_class(threads=1, precision="fp32"),
+    }
+
+
 def main() -> None:
     """Starts the service, asks it, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,33 +197,7 @@ def main() -> None:
         alone_R2N = np.array([asyncio.run(compare_alone(port, texts, classifier)) for _ in range(repetitions)])
         loads = [[asyncio.run(put_load(port, contents, step, seconds)) for step in steps] for _ in range(repetitions)]
 
-    rate_RS = np.array([[load.answers_per_second for load in row] for row in loads])
-    p50_RS, p99_RS = (np.array([[np.quantile(load.taken_ms, q) for load in row] for row in loads]) for q in (0.5, 0.99))
-    refused_S = np.array([[load.refused for load in row] for row in loads]).sum(axis=0)
-    most = int(np.median(rate_RS, axis=0).argmax())
-    http_R, bare_R = np.median(alone_R2N, axis=2).T
-    result = {
-        "requests_per_second": round(float(np.median(rate_RS[:, most]))),
-        "connections_at_saturation": steps[most],
-        "p99_ms_at_saturation": round(float(np.median(p99_RS[:, most])), 3),
-        "idle_p50_ms": round(float(np.median(http_R)), 4),
-        "bare_p50_ms": round(float(np.median(bare_R)), 4),
-        "overhead_p50_ms": round(float(np.median(http_R - bare_R)), 4),
-        "connections": {
-            str(step): {
-                "answers_per_second": rate_RS[:, s].round(1).tolist(),
-                "p50_ms": p50_RS[:, s].round(3).tolist(),
-                "p99_ms": p99_RS[:, s].round(3).tolist(),
-                "refused": int(refused_S[s]),
-            }
-            for s, step in enumerate(steps)
-        },
-        "refused": int(refused_S.sum()),
-        "repetitions": repetitions,
-        "n": len(texts),
-        "machine": machine_class(threads=1, precision="fp32"),
-    }
-    tell(result, service_table, args.record)
+    tell(summarize(alone_R2N, loads, steps), service_table, args.record)
 
 
 if __name__ == "__main__":

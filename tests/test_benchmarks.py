@@ -48,8 +48,9 @@ def test_inference_compares_with_its_rivals_and_ends_with_a_line_of_json(project
     figures = last_line(
         "inference", "--quick", "--model", project / "models/onnx", "--checkpoint", project / "models/tinybert", "--data", prepared
     )
-    wanted = {"speedup_vs_pipeline_p50", "p50_ms", "bulk_queries_per_second_per_core", "machine", "n"}
+    wanted = {"speedup_vs_pipeline_p50", "p50_ms", "bulk_queries_per_second_per_core", "int8_agreement", "machine", "n"}
     assert wanted <= figures.keys()
+    assert figures["int8_agreement"] is None or 0.5 < figures["int8_agreement"] <= 1
     assert figures["n"] == 50
     assert figures["speedup_low"] <= figures["speedup_vs_pipeline_p50"] <= figures["speedup_high"]
     assert 0 < figures["tokenization_share"] < 1
@@ -105,6 +106,7 @@ def test_teaching_is_timed_beside_the_ordinary_ways(clone: Path, first_run: Run)
     before = kept.read_bytes()
     figures = last_line("training", "--repetitions", 1, at=clone)
     assert figures["contenders"].keys() == {"distilled", "ordinary", "encoder", "linear"}
+    assert 0 < figures["padding_waste"] < 0.2
     assert all(len(row["queries_per_second"]) == 1 for row in figures["contenders"].values())
     assert kept.read_bytes() == before  # nothing is kept that was not asked for
 
