@@ -17,9 +17,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from clones import Run, link_environment, sh
 from commands import ELSEWHERE, NOT_RUN, RUN, RUN_IF_BEGINS
 from services import wait_until
+
+from pipeline.compose import compose
+from pipeline.lock import differing, flatten
 
 DOCUMENTS = [Path("README.md"), *sorted(Path("docs").rglob("*.md")), Path("data/sample/README.md")]
 SHELL = {"bash", "sh", "shell", "console", "text"}
@@ -53,6 +57,10 @@ ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{
 EVERY = {document: commands(document) for document in DOCUMENTS}
 
 
+def needs_environment(command: str) -> bool:
+    return command.startswith(("dvc ", "hf ", "pytest ", "python ", "torchrun ", "wandb "))
+
+
 def is_run(command: str) -> bool:
     return command in RUN or command.startswith(RUN_IF_BEGINS)
 
@@ -84,6 +92,28 @@ def test_the_test_that_runs_a_command_is_there(place: str) -> None:
         assert [command for command, where in ELSEWHERE.items() if where == place and command not in script] == []
 
 
+@pytest.mark.parametrize("document", [document for document, found in EVERY.items() if any(map(needs_environment, found))], ids=str)
+def test_a_document_says_how_to_get_the_environment_that_its_commands_need(document: Path) -> None:
+    assert "source .venv/bin/activate" in document.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", ["docs/audit.md", "docs/own-data.md", "docs/page.md", "docs/why-distil.md"])
+def test_a_run_on_the_readers_data_names_it_however_often_it_was_named(document: str) -> None:
+    """Params are composed anew for each: without `data=csv` it would be a run on the sample."""
+    runs = re.findall(r"dvc exp run [^`\n]*", Path(document).read_text(encoding="utf-8"))
+    assert any("data=csv" in run for run in runs)
+    assert [run for run in runs if " -S " in run and "data=csv" not in run] == []
+
+
+def test_the_runs_that_the_tutorial_compares_differ_in_their_data_alone(tmp_path: Path) -> None:
+    (command,) = [command for command in EVERY[Path("docs/tutorial.md")] if command.startswith("dvc exp run ")]
+    composed = []
+    for overrides in ([], [each.replace("$PWD", "/home") for each in re.findall(r"-S (\S+)", command)]):
+        compose(overrides, tmp_path / "params.yaml")
+        composed.append(flatten(yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))))
+    assert differing(*composed) == ["fetch.train", "fetch.test"]
+
+
 @pytest.mark.parametrize(
     ("target", "call"),
     [
@@ -101,6 +131,13 @@ def test_make_calls_the_module_that_the_tests_call(target: list[str], call: str)
         sh(Path(), "make", "--dry-run", "--no-print-directory", "--assume-old=.venv/installed", *target).splitlines()[-1].split()
         == call.split()
     )
+
+
+def test_make_lists_its_commands_where_there_is_little_more_than_a_shell(tmp_path: Path) -> None:
+    (tmp_path / "sed").symlink_to(str(shutil.which("sed")))
+    told = sh(Path(), str(shutil.which("make")), "help", variables={"PATH": str(tmp_path)})
+    targets = re.findall(r"^([a-z0-9-]+):.*## ", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.findall(r"^make ([a-z0-9-]+)  +\w", told, re.MULTILINE) == targets
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.compose import compose
 from pipeline.errors import UserError
-from pipeline.params import read_params
+from pipeline.evaluate import EvaluateParams
+from pipeline.export import ExportParams
+from pipeline.fetch import FetchParams
+from pipeline.params import Params, read_params
 from pipeline.prepare import PrepareParams
 from pipeline.teach import TeachParams
 from pipeline.train import TrainParams
@@ -54,6 +58,32 @@ def test_a_missing_file_or_section_or_broken_yaml_is_one_line(tmp_path: Path) ->
     path.write_text("prepare: [", encoding="utf-8")
     with pytest.raises(UserError, match="not valid YAML"):
         read_params("prepare", PrepareParams, path)
+
+
+def test_a_column_whose_name_is_a_number_is_named_as_text(tmp_path: Path) -> None:
+    composed = tmp_path / "params.yaml"
+    compose(["fetch.text_column=0"], composed)
+    with pytest.raises(UserError, match=r"fetch\.text_column: 0: input should be a valid string \(.*: -S \"fetch\.text_column='0'\"\)"):
+        read_params("fetch", FetchParams, composed)
+    compose(["fetch.text_column='0'"], composed)
+    assert read_params("fetch", FetchParams, composed).text_column == "0"
+
+
+@pytest.mark.parametrize(
+    ("stage", "section"), [("teach", TeachParams), ("train", TrainParams), ("evaluate", EvaluateParams), ("export", ExportParams)]
+)
+def test_a_seed_that_no_library_takes_is_one_line(tmp_path: Path, stage: str, section: type[Params]) -> None:
+    assert read_params(stage, section, write(tmp_path, stage, seed=2**32 - 1))
+    with pytest.raises(UserError, match=rf"{stage}\.seed: 4294967296: input should be less than 4294967296"):
+        read_params(stage, section, write(tmp_path, stage, seed=2**32))
+
+
+def test_a_section_that_no_stage_reads_is_refused(tmp_path: Path) -> None:
+    """`-S +students=scratch`, which Hydra suggests for `-S students=scratch`, composes; nothing would come of it."""
+    path = write(tmp_path, "train")
+    path.write_text(path.read_text(encoding="utf-8") + "evaluate: {}\nstudents: scratch\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"params\.yaml: students: no stage reads such a section: remove it"):
+        read_params("train", TrainParams, path)
 
 
 def test_an_integer_is_a_fine_float(tmp_path: Path) -> None:

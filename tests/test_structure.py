@@ -126,8 +126,12 @@ def test_serving_needs_no_torch(module: str) -> None:
 
 
 def test_the_package_that_is_installed_is_the_whole_package() -> None:
-    packages = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
-    assert set(packages) == {".".join(path.parent.parts) for path in Path("pipeline").rglob("__init__.py")}
+    told = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert set(told["packages"]) == {".".join(path.parent.parts) for path in Path("pipeline").rglob("__init__.py")}
+    patterns = [Path(*package.split("."), pattern) for package, some in told["package-data"].items() for pattern in some]
+    named = {path for pattern in patterns for path in Path().glob(str(pattern))}
+    files = {path for path in Path("pipeline").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert named == {path for path in files if path.suffix != ".py"}
 
 
 @pytest.mark.parametrize("module", sorted(LEAVES - {"params"}))
