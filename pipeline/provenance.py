@@ -64,7 +64,7 @@ def _datasets() -> list[Origin]:
 
 def _packages() -> list[Origin]:
     index, theirs = "Python package index", "each its own; those of direct dependencies in the README"
-    counted = [(path, len(re.findall(r"^\S+==\S+ \\$", path.read_text(encoding="utf-8"), re.MULTILINE))) for path in LOCKS]
+    counted = [(path, len(re.findall(r"^\S+==\S+ .*\\$", path.read_text(encoding="utf-8"), re.MULTILINE))) for path in LOCKS]
     rows = [
         Origin(f"{count} packages of `{path}`", index, "sha256, one a file", theirs, "`make install`, images") for path, count in counted
     ]

@@ -40,7 +40,7 @@ def copies(dockerfile: Path) -> list[tuple[list[str], str]]:
 
 def pins(lock: Path) -> dict[str, set[str]]:
     """Hashes of every pinned package."""
-    blocks = re.findall(r"^(\S+==\S+) \\\n((?:    --hash=.*\n)+)", lock.read_text(), re.MULTILINE)
+    blocks = re.findall(r"^(\S+==\S+) (?:; .+ )?\\\n((?:    --hash=.*\n)+)", lock.read_text(), re.MULTILINE)
     return {pin: set(re.findall(r"sha256:\w+", hashes)) for pin, hashes in blocks}
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import packages_distributions
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clones import sh
 from json_standin import JsonHandler, JsonServer, serving
+from packaging.markers import Marker, default_environment
+from packaging.requirements import Requirement
 
 from pipeline.packages import KNOWN, complete, direct, name_licence, normalize
 
@@ -31,7 +36,6 @@ USED_OTHERWISE = {
     "onnxscript": ("pipeline/onnx_graph.py", "torch.onnx"),
     "pillow": ("pipeline/charts.py", "savefig"),
     "pip-audit": ("Makefile", "pip-audit "),
-    "pip-tools": ("Makefile", "pip-compile "),
     "pre-commit": ("README.md", "`pre-commit install`"),
     "pytest-xdist": ("Makefile", "--dist loadfile"),
     "ruff": ("Makefile", "ruff check"),
@@ -83,6 +87,56 @@ def test_every_import_is_of_a_direct_dependency() -> None:
     assert "numpy" in modules
     brought = {module: {normalize(name) for name in provided.get(module, [module])} for module in modules}
     assert {module: names for module, names in brought.items() if not names & asked} == {}
+
+
+LOCKED = re.findall(r"^(\S+)==\S+ (?:; (.+) )?\\$", Path("requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
+NOT_LOCKED = {"ray", "setfit"}  # extras
+LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+MAC = {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix"}
+
+
+@cache
+def requirements(name: str) -> list[Requirement]:
+    """What an installed package asks for; nothing is known of one that only other platforms need."""
+    try:
+        asked = [Requirement(line) for line in distribution(name).requires or []]
+    except PackageNotFoundError:
+        return []
+    return [each for each in asked if each.marker is None] if name == "torch" else asked  # it brings its libraries for GPUs itself
+
+
+def needed(wanted: list[Requirement], environment: dict[str, str]) -> set[str]:
+    """The names of all packages that these need in an environment, their own needs included."""
+    seen: set[tuple[str, str]] = set()
+    todo = [(each, extra) for each in wanted for extra in ("", *each.extras)]
+    while todo:
+        asked, extra = todo.pop()
+        name = normalize(asked.name)
+        if (name, extra) not in seen:
+            seen.add((name, extra))
+            holding = [each for each in requirements(name) if not each.marker or each.marker.evaluate(environment | {"extra": extra})]
+            todo += [(each, extra) for each in holding for extra in ("", *each.extras)]
+    return {name for name, _ in seen}
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "platform",
+    [LINUX | {"platform_machine": "x86_64"}, LINUX | {"platform_machine": "aarch64"}, MAC | {"platform_machine": "arm64"}],
+    ids=["x86", "ARM", "Mac"],
+)
+def test_the_lock_has_all_that_is_needed_on_every_platform_that_is_promised(platform: dict[str, str], python: str) -> None:
+    environment = {**default_environment(), **platform, "python_version": python, "python_full_version": f"{python}.5"}
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *(lines for name, lines in project["optional-dependencies"].items() if name not in NOT_LOCKED)]
+    locked = {normalize(name) for name, marker in LOCKED if not marker or Marker(marker).evaluate(environment)}
+    assert len(locked) > 200
+    assert needed([Requirement(line) for lines in groups for line in lines], environment) - locked == {"torch"}
+
+
+def test_what_uv_is_told_that_torch_needs_is_what_it_needs() -> None:
+    (told,) = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]["dependency-metadata"]
+    assert (told["name"], set(told["requires-dist"])) == ("torch", {normalize(each.name) for each in requirements("torch")})
 
 
 def test_what_is_used_without_an_import_is_a_dependency() -> None:
