@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_models import build
 from transformers import BertConfig, BertModel
 
 from pipeline.errors import UserError
-from pipeline.train import check_calibration
+from pipeline.train import calibrate, check_calibration
 
 
 @pytest.fixture
@@ -64,3 +65,14 @@ def test_calibration_after_a_refit_needs_a_temperature() -> None:
     check_calibration(None, in_train=False)
     with pytest.raises(UserError, match=r"train\.calibration_temperature: null: after prepare\.refit"):
         check_calibration(None, in_train=True)
+
+
+def test_a_validation_split_without_an_error_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logits, labels = 6 * np.eye(3)[[0, 1, 2] * 5], np.array([0, 1, 2] * 5)
+    assert 1 < calibrate(logits, labels, None) < 4
+    told = "validation: none of 15 answers is wrong, which only bounds the errors at 18.1 % (95 % sure)"
+    assert capsys.readouterr().out.startswith(told)
+    labels[0] = 1
+    calibrate(logits, labels, None)
+    assert calibrate(logits, labels, 1.5) == 1.5
+    assert capsys.readouterr().out == ""
