@@ -81,7 +81,9 @@ def test_a_merge_ends_with_the_run_of_the_merged_params_that_verify_confirms(toy
     assert accuracy(toy) == 0.3
     assert "30.0 [30.0, 30.0]" in (toy / "README.md").read_text()
     commit_and_check(toy)
-    assert "verified: all 6 outputs are bit-identical" in ours(toy, "verify")
+    output = ours(toy, "verify")
+    assert stages_run(output) == ["prepare", "train", "evaluate"]  # the last too, whose inputs are those of the lock
+    assert "verified: all 6 outputs are bit-identical" in output
 
 
 @pytest.mark.slow

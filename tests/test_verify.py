@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clones import clone_working_tree, sh
+from clones import clone_working_tree, sh, stages_run
 from small_runs import commit, labels, predict, write_run
+from toys import make_toy, ours, reproduce
 
 from pipeline.errors import UserError
+from pipeline.revisions import Revision
 from pipeline.verify import EXACT, beyond_tolerance, check_commit, judge
 
 MACHINE, OTHER_MACHINE = {"cpu": "a", "threads": 2}, {"cpu": "b", "threads": 2}
@@ -17,13 +19,13 @@ TRUTH = labels(200)
 
 def checkout(
     folder: Path, hashes: dict[str, str], wrong: range = range(40), machine: dict[str, object] = MACHINE, stage: str = "train"
-) -> Path:
+) -> Revision:
     """A checkout whose run had some of 200 queries wrong, under a lock of made-up outputs."""
     write_run(folder, TRUTH, predict(TRUTH, wrong))
     outs = [{"path": path, "md5": md5} for path, md5 in hashes.items()]
     (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {stage: {"cmd": "x", "outs": outs}}}))
     (folder / "metrics/machine.json").write_text(json.dumps(machine))
-    return folder
+    return Revision(folder)
 
 
 def test_equal_hashes_are_bit_identical(tmp_path: Path) -> None:
@@ -50,21 +52,21 @@ def test_figures_beyond_the_tolerance_fail_on_another_class_of_machine(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "macro_f1", "apart"),
+    ("changed", "apart"),
     [
-        (0.77, 0.83, []),
-        (0.769, 0.8, ["a accuracy: 0.8 -> 0.769"]),
-        (0.831, 0.8, ["a accuracy: 0.8 -> 0.831"]),
-        (0.8, 0.76, ["a macro_f1: 0.8 -> 0.76"]),
-        (float("nan"), 0.8, ["a accuracy: 0.8 -> nan"]),
-        (0.8, None, ["a macro_f1: 0.8 -> nan"]),
+        ({"accuracy": 0.77, "macro_f1": 0.83, "ece": 0.05}, []),
+        ({"accuracy": 0.769}, ["a accuracy: 0.8 -> 0.769"]),
+        ({"accuracy": 0.831}, ["a accuracy: 0.8 -> 0.831"]),
+        ({"macro_f1": 0.76}, ["a macro_f1: 0.8 -> 0.76"]),
+        ({"ece": 0.08}, ["a ece: 0.02 -> 0.08"]),
+        ({"accuracy": float("nan")}, ["a accuracy: 0.8 -> nan"]),
+        ({"macro_f1": None}, ["a macro_f1: 0.8 -> nan"]),
     ],
 )
-def test_each_figure_is_held_to_the_tolerance_and_one_that_is_none_is_beyond_it(
-    accuracy: float, macro_f1: float | None, apart: list[str]
-) -> None:
-    figures = {"accuracy": accuracy} | ({} if macro_f1 is None else {"macro_f1": macro_f1})
-    assert beyond_tolerance({"a": {"accuracy": 0.8, "macro_f1": 0.8}}, {"a": figures}) == apart
+def test_each_figure_is_held_to_the_tolerance_and_one_that_is_none_is_beyond_it(changed: dict[str, float | None], apart: list[str]) -> None:
+    honest = {"accuracy": 0.8, "macro_f1": 0.8, "ece": 0.02}
+    figures = {name: value for name, value in (honest | changed).items() if value is not None}
+    assert beyond_tolerance({"a": honest}, {"a": figures}) == apart
 
 
 def test_a_model_that_only_one_side_has_is_beyond_every_tolerance() -> None:
@@ -105,7 +107,7 @@ def test_a_lock_that_is_not_that_of_the_commit_is_no_proof_of_it(
 
 def test_metrics_that_are_not_those_of_the_predictions_are_refused_on_either_side(tmp_path: Path) -> None:
     pair = checkout(tmp_path / "a", {"x": "1"}), checkout(tmp_path / "b", {"x": "2"}, machine=OTHER_MACHINE)
-    for root in pair:
+    for root, _ in pair:
         path = root / "metrics/evaluate.json"
         honest = path.read_text()
         path.write_text(honest.replace('"accuracy": 0.8', '"accuracy": 0.82'))
@@ -120,7 +122,7 @@ def test_a_lock_that_vouches_for_invented_metrics_is_no_proof_of_them(tmp_path: 
     write_run(tmp_path, TRUTH, predict(TRUTH, range(40)))
     commit(tmp_path)
     check_commit(tmp_path)
-    write_run(tmp_path, TRUTH, predict(TRUTH, range(40)), claimed=0.9)
+    write_run(tmp_path, TRUTH, predict(TRUTH, range(40)), claimed={"accuracy": 0.9})
     with pytest.raises(UserError, match=r"tinybert: accuracy is 0.9, by metrics/predictions.csv 0.8"):
         check_commit(tmp_path)
 
@@ -129,6 +131,38 @@ def test_a_lock_of_other_outputs_or_none_is_refused(tmp_path: Path) -> None:
     pair = checkout(tmp_path / "a", {"x": "1"}), checkout(tmp_path / "b", {"z": "1"})
     with pytest.raises(UserError, match=r"\['x', 'z'\]"):
         judge(*pair)
-    (pair[0] / "dvc.lock").unlink()
-    with pytest.raises(UserError, match="no such file"):
+    (pair[0].root / "dvc.lock").unlink()
+    with pytest.raises(UserError, match=r"dvc\.lock: no such file: run"):
         judge(*pair)
+
+
+def test_a_run_in_the_working_tree_is_held_to_the_commit_that_it_began_with(tmp_path: Path) -> None:
+    root = checkout(tmp_path, {"x": "1", "y": "2"}).root
+    commit(root)
+    rebuilt = "python", "-m", "pipeline.verify", "--rebuilt", "HEAD"
+    here = {"PYTHONPATH": str(Path.cwd())}
+    assert sh(root, *rebuilt, variables=here) == "verified: all 2 outputs are bit-identical to dvc.lock\n"
+    checkout(root, {"x": "1", "y": "3"}, range(35))
+    assert sh(root, *rebuilt, code=1, variables=here).endswith("made on: these outputs differ: y\n")
+    checkout(root, {"x": "1", "y": "3"}, range(35), OTHER_MACHINE)
+    assert sh(root, *rebuilt, variables=here).startswith("verified within 0.03: another class of machine ({'cpu': 'b'")
+
+
+def test_figures_that_no_run_made_are_found_though_all_of_their_inputs_are_honest(tmp_path: Path) -> None:
+    """Of a stage all of whose outputs git brings; they agree with one another and with the lock, and other code than is there made them."""
+    toy = tmp_path / "toy"
+    make_toy(toy)
+    script, lock = toy / "stages/evaluate.py", toy / "dvc.lock"
+    honest_code, honest = script.read_text(), yaml.safe_load(lock.read_text())
+    script.write_text(honest_code.replace("score = round(", "score = 0.1 + round("))
+    assert reproduce(toy) == ["evaluate"]
+    forged = yaml.safe_load(lock.read_text())
+    script.write_text(honest_code)
+    honest["stages"]["evaluate"]["outs"] = forged["stages"]["evaluate"]["outs"]
+    lock.write_text(yaml.safe_dump(honest, sort_keys=False))
+    commit(toy, "figures that no run made")
+    assert ours(toy, "verify", "--commit").startswith("dvc.lock: that of the code")
+    output = ours(toy, "verify", code=1)
+    assert stages_run(output) == ["prepare", "train", "evaluate"]
+    differing = [out["path"] for out in honest["stages"]["evaluate"]["outs"]]
+    assert output.endswith(f"made on: these outputs differ: {', '.join(differing)}\n")
