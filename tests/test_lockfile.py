@@ -71,6 +71,13 @@ def stale_by_freezing(root: Path) -> None:
     stale_by_params(root)
 
 
+def stale_by_renaming(root: Path) -> None:
+    """What DVC leaves of a stage that had another name: its entry, with the hash of a checkpoint that was made anew since."""
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    lock["stages"]["assess"] = {"cmd": "python assess.py", "deps": [{"path": "models/tinybert", "md5": "3" * 32 + ".dir"}]}
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+
+
 def stale_by_deletion(root: Path) -> None:
     (root / "metrics/predictions.csv").unlink()
 
@@ -96,6 +103,7 @@ def stale_by_nonsense(root: Path) -> None:
         (stale_by_dep, "evaluate: data/raw/dataset: has no entry"),
         (stale_by_tracked_dep, "evaluate: changed deps: fetch.py: "),
         (stale_by_freezing, "train: is frozen: its inputs are not compared"),
+        (stale_by_renaming, "assess: in dvc.lock, not in dvc.yaml: delete its entry"),
         (stale_by_deletion, "evaluate: changed outs: metrics/predictions.csv: deleted"),
         (stale_by_absence, "no such file"),
         (stale_by_nonsense, "mapping values are not allowed here"),

@@ -71,12 +71,18 @@ def stale(root: Path) -> list[str]:
             ]
     except (ValueError, DvcException) as error:
         return [" ".join(str(error).split())]
+    left = lock.keys() - {node.name for node in stages}  # of a stage that was renamed or removed: DVC only ever adds to its lock
+    lock = {stage: entry for stage, entry in lock.items() if stage not in left}
     held |= {path: (out.md5, "the stage that writes it wrote") for path, out in outputs(lock).items()}
-    return found + [
-        f"{stage}: {dep.path}: not what {held[dep.path][1]}"
-        for stage, entry in lock.items()
-        for dep in entry.deps
-        if dep.path in held and dep.md5 != held[dep.path][0]
+    return [
+        *found,
+        *(
+            f"{stage}: {dep.path}: not what {held[dep.path][1]}"
+            for stage, entry in lock.items()
+            for dep in entry.deps
+            if dep.path in held and dep.md5 != held[dep.path][0]
+        ),
+        *(f"{stage}: in {LOCK}, not in dvc.yaml: delete its entry" for stage in sorted(left)),
     ]
 
 
