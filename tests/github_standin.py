@@ -81,17 +81,19 @@ class Handler(JsonHandler):
             comment["body"] = body["body"]
             self.send(200, comment)
         elif request == "GET issues":
-            self.send_page(hub.issues, split.query)
+            state = parse_qs(split.query).get("state", ["open"])[0]
+            self.send_page([issue for issue in hub.issues if state in ("all", issue["state"])], split.query)
         elif request == "POST issues":
             number = len(hub.issues) + 1
-            hub.issues.append({"number": number, "user": {"login": BOT}, "html_url": f"{hub.url}/issue/{number}", **body})
+            page = f"{hub.url}/issue/{number}"
+            hub.issues.append({"number": number, "state": "open", "user": {"login": BOT}, "html_url": page, **body})
             self.send(201, hub.issues[-1])
         else:
             self.send(404, {"message": "Not Found"})
 
     def send_page(self, entries: list[dict[str, Any]], query: str) -> None:
         values = parse_qs(query)
-        size, page = int(values["per_page"][0]), int(values["page"][0])
+        size, page = min(int(values["per_page"][0]), 100), int(values["page"][0])
         self.send(200, entries[(page - 1) * size : page * size])
 
 

@@ -31,19 +31,32 @@ class Runner:
 
     workspace: Path
     scratch: Path
-    contexts: dict[str, Any]  # github, vars: what expressions can read
+    contexts: dict[str, Any]  # github, vars, needs: what expressions can read
     variables: dict[str, str]  # GITHUB_API_URL and the like, for every step
     actions: dict[str, Action]  # by name, without the version
     outcomes: dict[str, str] = field(default_factory=dict)  # of every step: success, failure, skipped
     printed: dict[str, str] = field(default_factory=dict)
     summary: str = ""
-    failed: bool = False
+    results: list[str] = field(default_factory=list)  # what success() and failure() go by: of the jobs it needs, then of its steps
 
-    def run(self, workflow: dict[Any, Any], job: str) -> None:
-        self.contexts |= {"steps": {}, "runner": {"temp": str(self.scratch)}}
+    @property
+    def failed(self) -> bool:
+        return "failure" in self.results
+
+    def run(self, workflow: dict[Any, Any], job: str) -> bool:
+        """Executes a job; returns whether it did, or its condition kept it from running."""
+        self.contexts = {"steps": {}, "runner": {"temp": str(self.scratch)}} | self.contexts
         definition = workflow["jobs"][job]
+        assert set(workflow) <= {"name", True, "permissions", "concurrency", "defaults", "env", "jobs"}  # YAML 1.1 reads `on` as true
         assert set(definition) <= {"name", "needs", "if", "runs-on", "timeout-minutes", "permissions", "env", "steps"}
+        needs = self.contexts.get("needs", {})
+        assert list(needs) == [definition["needs"]] if "needs" in definition else not needs
+        self.results = [need["result"] for need in needs.values()]
+        if not self.condition(str(definition.get("if", "success()"))):
+            return False
+        self.results = []
         shell = workflow.get("defaults", {}).get("run", {}).get("shell")
+        env = workflow.get("env", {}) | definition.get("env", {})
         for step in definition["steps"]:
             assert set(step) <= {"name", "id", "if", "uses", "with", "run", "env", "continue-on-error", "timeout-minutes"}
             name = step.get("name", step.get("uses", "").split("@")[0])
@@ -52,11 +65,12 @@ class Runner:
             if not self.condition(str(step.get("if", "success()"))):
                 outcome = "skipped"
             else:
-                outcome = "success" if self.step(name, step, shell, definition.get("env", {}), outputs) else "failure"
+                outcome = "success" if self.step(name, step, shell, env, outputs) else "failure"
             self.outcomes[name] = outcome
-            self.failed |= outcome == "failure" and not step.get("continue-on-error", False)
+            self.results.append("success" if step.get("continue-on-error", False) else outcome)
             if "id" in step:
                 self.contexts["steps"][step["id"]] = {"outcome": outcome, "outputs": outputs}
+        return True
 
     def step(self, name: str, step: dict[str, Any], shell: str | None, env: dict[str, str], outputs: dict[str, str]) -> bool:
         """Executes a step; returns whether it succeeded."""
@@ -102,7 +116,7 @@ class Runner:
         python = re.sub(r"'[^']*'|[A-Za-z_][\w-]*(?:\.[\w-]+)*|&&|\|\||!(?!=)", translate, expression.strip())
         functions = {
             "look_up": self.look_up,
-            "success": lambda: not self.failed,
+            "success": lambda: not {"failure", "cancelled"} & set(self.results),
             "failure": lambda: self.failed,
             "cancelled": lambda: False,
             "always": lambda: True,

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from clones import Run, link_environment, sh, stages_run
 from github_standin import BOT, REPOSITORY, TOKEN, GitHub, serve_github
-from runner_standin import Inputs, Runner, load_workflow
-from small_runs import commit
+from runner_standin import Action, Inputs, Runner, load_workflow
+from small_runs import commit, labels, predict, write_run
 
 FORK = "stranger/intents"
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -42,10 +43,16 @@ class Office:
 
     origin: Path
     desk: Path  # where the pull request is written
-    cache: Path  # what actions/cache kept
+    first: dict[str, Path]  # what the run that `main` holds left to actions/cache, by its key
     scratch: Path
     hub: GitHub
     runs: int = 0
+    caches: dict[str, Path] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """The desk and the cache as `main` left them."""
+        self.caches = self.first
+        sh(self.desk, "git", "checkout", "--quiet", "--force", "--detach", "origin/main")
 
     def push(self, branch: str, message: str) -> str:
         """What changed in the working tree, as a commit on a branch."""
@@ -83,27 +90,51 @@ class Office:
         sh(self.desk, "python", "-m", "pipeline.compose")
         assert sh(self.desk, "git", "diff", "params.yaml") == ""
 
-    def run_pipeline(self, number: int, branch: str) -> tuple[Runner, Path]:
-        """Executes `pipeline` on a pull request merged into main; returns the run and the artifact."""
+    def lock_otherwise(self, change: dict[str, str]) -> None:
+        """A lock that no run made, under which everything still agrees: other hashes, and what git holds written over."""
+        lock = (self.desk / "dvc.lock").read_text()
+        for old, new in change.items():
+            assert old in lock
+            lock = lock.replace(old, new)
+        (self.desk / "dvc.lock").write_text(lock)
+        assert "that of the code" in sh(self.desk, "python", "-m", "pipeline.verify", "--commit")
+
+    def invented_checkpoint(self) -> dict[str, str]:
+        """The hash of the checkpoint, and one of none."""
+        outs = yaml.safe_load((self.desk / "dvc.lock").read_text())["stages"]["train"]["outs"]
+        return {out["md5"]: "0" * 32 + ".dir" for out in outs if out["path"] == "models/tinybert"}
+
+    def invented_metric(self, name: str, old: str, new: str) -> dict[str, str]:
+        """Rewrites a file of metrics; its hashes and sizes as the lock has them."""
+        path = self.desk / "metrics" / name
+        before = path.read_bytes()
+        after = re.sub(old, new, before.decode(), count=1).encode()
+        path.write_bytes(after)
+        entries = [f"md5: {hashlib.md5(content).hexdigest()}\n      size: {len(content)}\n" for content in (before, after)]
+        return {entries[0]: entries[1]}
+
+    def run_pipeline(self, number: int, branch: str, base: str = "main") -> tuple[Runner, Path]:
+        """Executes `pipeline` on a pull request merged into its base; returns the run and the artifact."""
         self.runs += 1
         workspace, artifact = self.scratch / f"workspace{self.runs}", self.scratch / f"artifact{self.runs}"
 
         def check_out(inputs: Inputs) -> None:
             assert inputs == {"fetch-depth": "0", "persist-credentials": "False"}
-            sh(Path(), "git", "clone", "--quiet", "--branch", "main", str(self.origin), str(workspace))
+            sh(Path(), "git", "clone", "--quiet", "--branch", base, str(self.origin), str(workspace))
             who = ["-c", "user.name=GitHub", "-c", "user.email=noreply@example.org"]
-            sh(workspace, "git", "checkout", "--quiet", "--detach", "main")
+            sh(workspace, "git", "checkout", "--quiet", "--detach", base)
             sh(workspace, "git", *who, "merge", "--quiet", "--no-ff", "-m", "Merge", f"origin/{branch}")
 
         def restore_cache(inputs: Inputs) -> dict[str, str]:
             assert inputs["path"] == ".dvc/cache"
-            link_tree(self.cache, workspace / ".dvc/cache")
-            return {"cache-hit": "false", "cache-primary-key": "a-key"}
+            for key in [key for key in self.caches if key.startswith(inputs["restore-keys"])]:
+                link_tree(self.caches[key], workspace / ".dvc/cache")
+            return {"cache-hit": "false", "cache-primary-key": inputs["key"]}
 
         def save_cache(inputs: Inputs) -> None:
-            assert inputs == {"path": ".dvc/cache", "key": "a-key"}
-            self.cache = self.scratch / f"cache{self.runs}"
-            link_tree(workspace / ".dvc/cache", self.cache)
+            assert inputs["path"] == ".dvc/cache"
+            self.caches = {inputs["key"]: self.scratch / f"cache{self.runs}"}
+            link_tree(workspace / ".dvc/cache", self.caches[inputs["key"]])
 
         def upload(inputs: Inputs) -> None:
             shutil.copytree(workspace / inputs["path"], artifact)
@@ -118,7 +149,8 @@ class Office:
             "actions/upload-artifact": upload,
         }
         variables = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": REPOSITORY, "GITHUB_RUN_ID": str(self.runs)}
-        runner = Runner(workspace, machine, {"github": {"event": {"pull_request": {"number": number}}}}, variables, actions)
+        github = {"event": {"pull_request": {"number": number}}, "base_ref": base}
+        runner = Runner(workspace, machine, {"github": github}, variables, actions)
         runner.run(load_workflow("pipeline"), "pipeline")
         return runner, artifact
 
@@ -132,8 +164,10 @@ def office(clone: Path, first_run: Run, tmp_path_factory: pytest.TempPathFactory
     for setting in (("user.email", "stranger@example.org"), ("user.name", "stranger")):
         sh(root / "desk", "git", "config", *setting)
     link_tree(clone / ".dvc/cache", root / "cache")
+    link_environment(root / "desk")
+    machine = run_steps(root / "desk", root / "machine", "Class of machine").contexts["steps"]["machine"]["outputs"]["class"]
     with serve_github() as hub:
-        office = Office(root / "origin", root / "desk", root / "cache", root, hub)
+        office = Office(root / "origin", root / "desk", {f"dvc-{machine}-first": root / "cache"}, root, hub)
         office.set_budget("ece", 0.0)  # which nothing meets
         office.set_defaults(clone)
         office.push("main", "a strict budget; the small run as the default")
@@ -182,9 +216,7 @@ def run_comment(
         "PATH": f"{scratch / 'bin'}{os.pathsep}{os.environ['PATH']}",
     }
     runner = Runner(checkout, scratch, {"github": {"event": {"workflow_run": run}, "token": TOKEN}}, variables, actions)
-    workflow = load_workflow("comment")
-    assert runner.condition(workflow["jobs"]["comment"]["if"])
-    runner.run(workflow, "comment")
+    assert runner.run(load_workflow("comment"), "comment")
     return runner
 
 
@@ -195,11 +227,20 @@ def write_artifact(folder: Path, number: str = "5", report: str = f"{MARKER}\n\n
     return folder
 
 
-# Whole runs: a pull request from a fork that changes train.learning_rate, then brings its results, then breaks train
+# Whole runs
 
 
 @pytest.mark.slow
-def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: Path, tmp_path: Path) -> None:
+def test_a_pull_request_is_judged_brings_its_results_passes_and_breaks(office: Office, clone: Path, tmp_path: Path) -> None:
+    """From a fork: it changes train.learning_rate, then commits the results of that run, then a rate that is none."""
+    office.begin()
+    patch = judge_a_change(office, clone, tmp_path)
+    pass_with_its_results(office, clone, tmp_path, patch)
+    break_a_stage(office, clone, tmp_path)
+
+
+def judge_a_change(office: Office, clone: Path, tmp_path: Path) -> Path:
+    """The first run trains anew and posts one comment. Returns the patch that it hands over."""
     office.set_learning_rate(0.0012)  # as no other test does: the run cache would know it
     sha = office.push("warmer", "a higher learning rate")
     office.hub.open_pull_request(5, sha, "warmer", FORK)
@@ -207,13 +248,12 @@ def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: 
     assert stages_run(run.printed["Pipeline"]) == ["train", "evaluate", "export"], run.printed
     assert run.outcomes["Report of a failure"] == "skipped"
     assert "ece" in run.printed["Report and gate"].lower()
-    failures = [name for name, outcome in run.outcomes.items() if outcome == "failure"]
-    assert failures == ["Does the lock belong to this change?", "Report and gate"]
+    assert failures(run) == ["Does the lock belong to this change?", "Report and gate"]
     report = (artifact / "report.md").read_text()
     assert report.startswith(MARKER)
     assert report in run.summary
     assert list(artifact.rglob("*.png"))
-    said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
+    said = run_comment(office.hub, clone, tmp_path / "first", artifact, sha, repository=FORK)
     assert not said.failed, said.printed
     assert said.outcomes["Post with CML"] == "failure"  # there is none on this machine
     [comment] = office.hub.comments[5]
@@ -221,13 +261,15 @@ def test_the_first_run_trains_anew_and_posts_one_comment(office: Office, clone: 
     assert comment["body"].startswith(MARKER)
     assert sha[:12] in comment["body"]
     assert "train.learning_rate" in comment["body"]
+    assert "`git merge origin/main`" in comment["body"]
     assert "`git apply --index results.patch`" in comment["body"]
+    return artifact / "results.patch"
 
 
-@pytest.mark.slow
-def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Office, clone: Path, tmp_path: Path) -> None:
+def pass_with_its_results(office: Office, clone: Path, tmp_path: Path, patch: Path) -> None:
+    """The second run holds them to one of its own, is green and updates the same comment."""
     [before] = [comment["id"] for comment in office.hub.comments[5]]
-    sh(office.desk, "git", "apply", "--index", str(office.scratch / "artifact1/results.patch"))
+    sh(office.desk, "git", "apply", "--index", str(patch))
     changed = set(sh(office.desk, "git", "diff", "--cached", "--name-only").split())
     assert {"dvc.lock", "metrics/evaluate.json", "README.md", "docs/tour.ipynb"} <= changed
     office.set_budget("ece", 1.0)
@@ -240,24 +282,27 @@ def test_with_its_results_it_passes_and_the_same_comment_is_updated(office: Offi
     office.hub.open_pull_request(5, sha, "warmer", FORK)
     run, artifact = office.run_pipeline(5, "warmer")
     assert not run.failed, run.printed
-    assert stages_run(run.printed["Pipeline"]) == []  # all of it was in the cache that the first run left
-    said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
+    assert stages_run(run.printed["Pipeline"]) == ["evaluate"]  # all else was in the cache that the first run left
+    assert "bit-identical" in run.printed["Do the committed results hold?"]
+    assert not (artifact / "results.patch").exists()
+    said = run_comment(office.hub, clone, tmp_path / "second", artifact, sha, repository=FORK)
     assert not said.failed, said.printed
     [comment] = office.hub.comments[5]
     assert comment["id"] == before
     assert sha[:12] in comment["body"]
+    assert "train.learning_rate" in comment["body"]
     assert "results.patch" not in comment["body"]
 
 
-@pytest.mark.slow
-def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clone: Path, tmp_path: Path) -> None:
+def break_a_stage(office: Office, clone: Path, tmp_path: Path) -> None:
+    """The third run says which stage failed and why, in the same comment."""
     office.set_learning_rate(-1.0)
     sha = office.push("warmer", "a learning rate that is none")
     office.hub.open_pull_request(5, sha, "warmer", FORK)
     run, artifact = office.run_pipeline(5, "warmer")
-    assert [name for name, outcome in run.outcomes.items() if outcome == "failure"] == ["Does the lock belong to this change?", "Pipeline"]
+    assert failures(run) == ["Does the lock belong to this change?", "Pipeline"]
     assert run.outcomes["Report and gate"] == "skipped"
-    said = run_comment(office.hub, clone, tmp_path / "comment", artifact, sha, repository=FORK)
+    said = run_comment(office.hub, clone, tmp_path / "third", artifact, sha, repository=FORK)
     assert not said.failed, said.printed
     [comment] = office.hub.comments[5]
     assert "## The pipeline failed in stage `train`" in comment["body"]
@@ -267,11 +312,52 @@ def test_a_failing_pipeline_says_which_stage_failed_and_why(office: Office, clon
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("forged", "runs", "differs"), [("figures", "evaluate", "metrics/evaluate.json"), ("checkpoint", "train", "models/tinybert")]
+)
+def test_results_that_no_run_made_are_found_and_replaced_by_the_patch(office: Office, forged: str, runs: str, differs: str) -> None:
+    office.begin()
+    office.set_budget("ece", 1.0)
+    office.push(f"honest-{forged}", "a budget that can be met")
+    honest = yaml.safe_load((office.desk / "dvc.lock").read_text())
+    metric = office.invented_metric("evaluate.json", r'"nll": [\d.]+', '"nll": 0.000001') if forged == "figures" else {}
+    office.lock_otherwise(metric or office.invented_checkpoint())
+    office.push(f"forged-{forged}", "better than they are")
+    run, artifact = office.run_pipeline(6, f"forged-{forged}", f"honest-{forged}")
+    assert stages_run(run.printed["Pipeline"])[:1] == [runs], run.printed
+    assert failures(run) == ["Do the committed results hold?", "Fail where they do not hold"], run.printed
+    line = f"error: dvc.lock: does not hold on the class of machine it was made on: these outputs differ: {differs}\n"
+    assert run.printed["Do the committed results hold?"].endswith(line)
+    assert line in (artifact / "report.md").read_text()
+    sh(office.desk, "git", "apply", "--index", str(artifact / "results.patch"))
+    assert yaml.safe_load((office.desk / "dvc.lock").read_text()) == honest
+
+
+@pytest.mark.slow
+def test_a_change_of_words_alone_is_no_change_where_the_lock_is_of_another_class_of_machine(office: Office) -> None:
+    """The stages whose outputs this machine cannot have run anew, and end with other bits; they are not what is judged."""
+    office.begin()
+    office.set_budget("ece", 1.0)
+    machine = office.invented_metric("machine.json", r'"cpu": "[^"]*"', '"cpu": "another"')
+    office.lock_otherwise(office.invented_checkpoint() | machine)
+    office.push("elsewhere", "a run on another machine")
+    (office.desk / "README.md").write_text((office.desk / "README.md").read_text() + "\nA word more.\n")
+    office.push("words", "a word more")
+    run, artifact = office.run_pipeline(7, "words", "elsewhere")
+    assert not run.failed, run.printed
+    assert stages_run(run.printed["Pipeline"])[:1] == ["train"]
+    report = (artifact / "report.md").read_text()
+    assert "No change: every" in report
+    assert "verified within 0.03: another class of machine" in report
+    assert not (artifact / "results.patch").exists()
+
+
+@pytest.mark.slow
 def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(office: Office) -> None:
     walker = office.scratch / "walker"
     sh(Path(), "git", "clone", "--quiet", "--branch", "main", str(office.origin), str(walker))
     link_environment(walker)
-    link_tree(office.cache, walker / ".dvc/cache")  # with what `pipeline` made of the same learning rate
+    link_tree(next(iter(office.first.values())), walker / ".dvc/cache")
     blocks = re.findall(r"```bash\n(.*?)```", Path("docs/pull-requests.md").read_text(encoding="utf-8"), re.DOTALL)
     printed = {line: sh(walker, "bash", "-c", line) for block in blocks for line in block.splitlines()}
     [ran] = [output for line, output in printed.items() if line.startswith("dvc exp run")]
@@ -290,14 +376,19 @@ def test_the_walk_through_goes_from_an_experiment_to_a_branch_with_its_verdict(o
 # Steps of `pipeline` by themselves
 
 
-def run_step(name: str, workspace: Path, scratch: Path) -> Runner:
-    """Executes one step of `pipeline`."""
-    [step] = [step for step in load_workflow("pipeline")["jobs"]["pipeline"]["steps"] if step.get("name") == name]
+def run_steps(workspace: Path, scratch: Path, *names: str, actions: dict[str, Action] | None = None, **outcomes: str) -> Runner:
+    """Executes steps of `pipeline`, after earlier ones that ended as told, by their ids."""
+    steps = [step for step in load_workflow("pipeline")["jobs"]["pipeline"]["steps"] if step.get("name") in names]
+    assert len(steps) == len(names)
     scratch.mkdir(exist_ok=True)
-    runner = Runner(workspace, scratch, {}, {}, {})
-    runner.run({"defaults": {"run": {"shell": "bash"}}, "jobs": {"pipeline": {"steps": [step]}}}, "pipeline")
-    assert not runner.failed, runner.printed
+    before = {name: {"outcome": outcome} for name, outcome in outcomes.items()}
+    runner = Runner(workspace, scratch, {"steps": before}, {}, actions or {})
+    runner.run({"defaults": {"run": {"shell": "bash"}}, "jobs": {"pipeline": {"steps": steps}}}, "pipeline")
     return runner
+
+
+def failures(run: Runner) -> list[str]:
+    return [name for name, outcome in run.outcomes.items() if outcome == "failure"]
 
 
 def play_python(root: Path, script: str) -> None:
@@ -309,45 +400,121 @@ def play_python(root: Path, script: str) -> None:
     (root / "build/report").mkdir(parents=True)
 
 
+def play_no_install(root: Path) -> None:
+    """A repository whose environment is this one."""
+    play_python(root, f'PYTHONPATH={shlex.quote(str(Path.cwd()))} exec {shlex.quote(sys.executable)} "$@"')
+
+
 def test_the_first_commit_of_a_repository_is_compared_with_itself_and_every_other_with_its_parent(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     play_python(root, 'echo "$@" > build/asked')
     for base in ("HEAD", "HEAD^1"):
         commit(root, base)
-        run_step("Report and gate", root, tmp_path / "scratch")
+        run = run_steps(root, tmp_path / "scratch", "Report and gate")
+        assert not run.failed, run.printed
         assert f"pipeline.report --base {base} --output" in (root / "build/asked").read_text()
         (root / "file").touch()
 
 
-def test_the_results_of_a_run_are_committed_whole_new_files_too_as_the_documents_tell(tmp_path: Path) -> None:
-    root = tmp_path / "tree"
-    play_python(root, "true")
+@pytest.mark.parametrize(("proof", "failed"), [("success", True), ("failure", False), ("skipped", False)])
+def test_results_that_hold_are_judged_as_committed_and_else_the_run_is(tmp_path: Path, proof: str, failed: bool) -> None:
+    """A commit that is much worse than its base, and a run of it that is not."""
+    root, truth = tmp_path / "tree", labels(300)
+    play_no_install(root)
+    for wrong in (range(10), range(60)):
+        write_run(root, truth, predict(truth, wrong))
+        commit(root)
+    write_run(root, truth, predict(truth, range(10)))
+    run = run_steps(root, tmp_path / "scratch", "Report and gate", proof=proof)
+    assert run.failed == failed, run.printed
+    assert ("error: accuracy fell" in (root / "build/log").read_text()) == failed
+    assert (root / "build/report/report.md").exists()
+
+
+def test_each_class_of_machine_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play_no_install(tmp_path / "tree")
+    classes = set()
+    for capability in ("", "default"):  # torch without the CPU's wide instructions
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", capability)
+        run = run_steps(tmp_path / "tree", tmp_path / "scratch", "Class of machine")
+        assert not run.failed, run.printed
+        classes.add(run.contexts["steps"]["machine"]["outputs"]["class"])
+    assert len(classes) == 2
+    [restore] = [step for step in load_workflow("pipeline")["jobs"]["pipeline"]["steps"] if step.get("id") == "cache"]
+    prefix = "dvc-${{ steps.machine.outputs.class }}-"
+    assert restore["with"]["restore-keys"] == prefix
+    assert restore["with"]["key"].startswith(prefix)
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["with a lock", "without a lock"])
+def test_the_results_of_a_run_are_committed_whole_new_files_too_as_the_documents_tell(tmp_path: Path, locked: bool) -> None:
+    """On a branch whose base has moved, and with it the lock."""
+    desk, origin, workspace = tmp_path / "desk", tmp_path / "origin", tmp_path / "workspace"
+    play_python(desk, "true")
     for folder in ("metrics", "plots", "docs"):
-        (root / folder).mkdir()
-        (root / folder / "old.json").touch()
-    (root / "dvc.lock").touch()
-    commit(root)
-    for name in ("dvc.lock", "metrics/old.json", "metrics/new.json", "plots/new.png"):
-        (root / name).write_bytes(b"\x00results")
-    run_step("Documents and notebook of the run", root, tmp_path / "scratch")
-    sh(root, "git", "reset", "--quiet")
-    sh(root, "git", "checkout", "--quiet", ".")
-    sh(root, "git", "clean", "--quiet", "-d", "--force")
-    shutil.copy(root / "build/report/results.patch", root / "results.patch")
+        (desk / folder).mkdir()
+        (desk / folder / "old.json").touch()
+    if locked:
+        (desk / "dvc.lock").touch()
+    commit(desk)
+    sh(tmp_path, "git", "clone", "--quiet", "--bare", "desk", "origin")
+    sh(desk, "git", "remote", "add", "origin", str(origin))
+    sh(desk, "git", "fetch", "--quiet", "origin")
+    sh(desk, "git", "switch", "--quiet", "--create", "change")
+    (desk / "params.yaml").write_text("a change\n")
+    commit(desk, "a change")
+    sh(desk, "git", "push", "--quiet", "--set-upstream", "origin", "change")
+    sh(desk, "git", "switch", "--quiet", "main")
+    for name in ["other.py", *(["dvc.lock"] if locked else [])]:
+        (desk / name).write_text("another change\n")
+    commit(desk, "another change")
+    sh(desk, "git", "push", "--quiet", "origin", "main")
+    sh(desk, "git", "update-ref", "refs/remotes/origin/main", "change~1")  # as of yesterday
+    sh(desk, "git", "switch", "--quiet", "change")
+
+    sh(tmp_path, "git", "clone", "--quiet", "--branch", "main", "origin", "workspace")
+    who = ["-c", "user.name=GitHub", "-c", "user.email=noreply@example.org"]
+    sh(workspace, "git", *who, "merge", "--quiet", "--no-ff", "-m", "Merge", "origin/change")
+    results = {"dvc.lock", "metrics/old.json", "metrics/new.json", "plots/new.png", "data/.gitignore"}
+    for name in results:
+        (workspace / name).parent.mkdir(exist_ok=True)
+        (workspace / name).write_bytes(b"\x00results")
+    (workspace / "build/report").mkdir(parents=True)
+    run = run_steps(workspace, tmp_path / "scratch", "Results as a patch", proof="skipped")
+    assert not run.failed, run.printed
+
+    shutil.copy(workspace / "build/report/results.patch", desk)
     [block] = re.findall(r"```text\n(.*?)```", Path("docs/pull-requests.md").read_text(encoding="utf-8"), re.DOTALL)
     for line in block.splitlines():
-        if line != "git push":
-            sh(root, "bash", "-c", line)
-    assert sh(root, "git", "status", "--porcelain") == "?? results.patch\n"
-    assert set(sh(root, "git", "show", "--name-only", "--format=").split()) == {
-        "dvc.lock",
-        "metrics/old.json",
-        "metrics/new.json",
-        "plots/new.png",
-    }
+        sh(desk, "bash", "-c", line)
+    assert sh(desk, "git", "status", "--porcelain") == "?? results.patch\n"
+    assert set(sh(desk, "git", "show", "--name-only", "--format=").split()) == results
+    assert sh(desk, "git", "rev-parse", "HEAD") == sh(origin, "git", "rev-parse", "change")
     text = Path(".github/workflows/pipeline.yaml").read_text(encoding="utf-8")
-    assert {line in text for line in re.findall(r"git apply.*", block)} == {True}
+    assert {line in text for line in block.splitlines() if re.match("git (fetch|apply)", line)} == {True}
     assert not re.search(r"git apply (?!--index)", text)
+
+
+def test_documents_that_cannot_be_made_hide_neither_the_report_nor_the_patch(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    say = "echo 'error: docs/tour.ipynb: the kernel died'; exit 1"
+    play_python(root, f'case "$2" in pipeline.tour) {say};; pipeline.report) echo "# Report" > "$6/report.md";; esac')
+    for name in ("dvc.lock", "metrics/old.json", "plots/old.png", "docs/old.md"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    commit(root)
+    (root / "dvc.lock").write_text("of the run\n")
+    (root / "build/lock").write_text("error: dvc.lock: not that of the files beside it\n")
+    names = ("Documents and notebook of the run", "Results as a patch", "Report and gate", "Report of a failure", "Note on the lock")
+    last = ("Job summary", "Hand over", "Fail where they do not hold")
+    actions: dict[str, Action] = {"actions/upload-artifact": lambda _: None}
+    run = run_steps(root, tmp_path / "scratch", *names, *last, actions=actions, lock="failure", pipeline="success", proof="skipped")
+    assert run.failed
+    assert failures(run) == ["Documents and notebook of the run", "Fail where they do not hold"], run.printed
+    assert "+of the run" in (root / "build/report/results.patch").read_text()
+    assert "error: docs/tour.ipynb: the kernel died\n" in (root / "build/log").read_text()
+    assert run.summary.startswith("# Report\n")
+    assert "error: dvc.lock: not that of the files beside it\nerror: docs/tour.ipynb: the kernel died\n" in run.summary
 
 
 # The artifact is a stranger's
@@ -481,24 +648,34 @@ def test_where_cml_fails_the_comment_is_posted_all_the_same(github: GitHub, clon
     )
 
 
-# The weekly verification
+# The weekly alarms
 
 
-def test_a_failed_verification_opens_one_issue_and_adds_to_it_the_week_after(github: GitHub, clone: Path, tmp_path: Path) -> None:
-    for week in (1, 2):
+@pytest.mark.parametrize("result", ["failure", "cancelled", "success"])
+@pytest.mark.parametrize("name", ["verify", "advisories"])
+def test_a_week_that_fails_opens_an_issue_the_next_adds_to_it_and_one_after_it_was_closed_opens_another(
+    github: GitHub, clone: Path, tmp_path: Path, name: str, result: str
+) -> None:
+    for week in (1, 2, 3):
+        if week == 3:
+            for issue in github.issues:
+                issue["state"] = "closed"
         variables = {
             "GITHUB_API_URL": github.url,
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_REPOSITORY": REPOSITORY,
             "GITHUB_RUN_ID": str(week),
         }
-        contexts = {"github": {"token": TOKEN}, "needs": {"verify": {"outputs": {"verdict": "error: dvc.lock: `does not hold`"}}}}
-        runner = Runner(clone, tmp_path, contexts, variables, {"actions/checkout": lambda _: None})
-        runner.run(load_workflow("verify"), "alarm")
+        needs = {name: {"result": result, "outputs": {"verdict": "error: dvc.lock: `does not hold`"}}}
+        runner = Runner(clone, tmp_path, {"github": {"token": TOKEN}, "needs": needs}, variables, {"actions/checkout": lambda _: None})
+        assert runner.run(load_workflow(name), "alarm") == (result != "success")
         assert not runner.failed, runner.printed
-    [issue] = github.issues
-    assert issue["body"] == f"error: dvc.lock: `does not hold`\n\nhttps://github.com/{REPOSITORY}/actions/runs/1"
-    assert [comment["body"].splitlines()[-1] for comment in github.comments[1]] == [f"https://github.com/{REPOSITORY}/actions/runs/2"]
+    if result == "success":
+        assert github.writes == []
+        return
+    runs = f"https://github.com/{REPOSITORY}/actions/runs"
+    assert [issue["body"] for issue in github.issues] == [f"error: dvc.lock: `does not hold`\n\n{runs}/{week}" for week in (1, 3)]
+    assert [comment["body"].splitlines()[-1] for comment in github.comments[1]] == [f"{runs}/2"]
 
 
 @pytest.mark.parametrize(
@@ -539,18 +716,25 @@ def test_actions_are_pinned_rights_are_least_and_time_is_limited(path: Path) -> 
                 assert step["with"]["persist-credentials"] is False
 
 
-def rights(name: str) -> dict[str, Any]:
-    return {job: definition["permissions"] for job, definition in load_workflow(name)["jobs"].items()}
+def test_each_job_has_exactly_the_rights_that_it_needs() -> None:
+    found = {path.stem: {name: job["permissions"] for name, job in load_workflow(path.stem)["jobs"].items()} for path in WORKFLOWS}
+    reads, alarm = {"contents": "read"}, {"contents": "read", "issues": "write"}
+    assert found == {
+        "advisories": {"advisories": reads, "alarm": alarm},
+        "comment": {"comment": reads | {"actions": "read", "pull-requests": "write"}},
+        "pipeline": {"pipeline": reads},
+        "remote": {"remote": reads | {"id-token": "write"}},
+        "tests": {"tests": reads},
+        "verify": {"verify": reads, "alarm": alarm},
+    }
 
 
 def test_the_code_of_a_pull_request_never_meets_a_right_to_write_or_a_secret() -> None:
     for name in ("tests", "pipeline"):
-        assert all(permissions == {"contents": "read"} for permissions in rights(name).values())
         assert not re.search(r"secrets\.|github\.token|id-token", Path(f".github/workflows/{name}.yaml").read_text(encoding="utf-8"))
     triggers = {path.stem: set(load_workflow(path.stem)[True]) for path in WORKFLOWS}  # YAML 1.1 reads `on` as true
     assert {name for name, on in triggers.items() if "pull_request" in on} == {"tests", "pipeline"}
     assert not any("pull_request_target" in on for on in triggers.values())
-    assert rights("comment") == {"comment": {"actions": "read", "contents": "read", "pull-requests": "write"}}
 
 
 @pytest.mark.parametrize("module", ["alarm", "comment", "failure"])
