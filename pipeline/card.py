@@ -18,6 +18,7 @@ from pipeline.publishing.facts import MODEL, ONNX, PICTURES, Facts, read_facts
 from pipeline.publishing.folder import check_replaceable, lay_out
 from pipeline.publishing.model_card import Tables, make_card
 from pipeline.reporting.lockfile import stale
+from pipeline.run_files import METRICS, contradictions
 from pipeline.tables.exported import abstention, export
 from pipeline.tables.results import results
 
@@ -47,6 +48,7 @@ def write(output: Path, repository: str | None, onnx: bool) -> tuple[Facts, list
         *(["the working tree has changes that are in no commit: commit them first"] if facts.dirty else []),
         *(problem for problem in map(_not_locked, folders) if problem),
         *(f"{LOCK}: {line}: run `make repro` and commit" for line in stale(Path())),
+        *(f"{METRICS}: {line}: run `dvc repro --force evaluate` and commit" for line in contradictions(facts.results)),
     ]
 
 
