@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,25 @@ def test_it_runs_on_a_users_own_data_and_shows_none_of_their_texts(clone: Path, 
     queries = [line.rsplit(",", 1)[0] for line in (clone.parent / "mine.csv").read_text(encoding="utf-8").splitlines()[1:]]
     assert [query for query in queries if query.strip('"') in text] == []
     assert sh(clone, "git", "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_what_dvc_tells_is_the_same_whatever_the_branch_is_called_and_whatever_was_tried(
+    clone: Path, first_run: Run, tmp_path: Path
+) -> None:
+    desk = Path(shutil.copytree(clone, tmp_path / "desk", symlinks=True))
+    notebook = read(desk / NOTEBOOK)
+    notebook.cells = [cell for cell in notebook.cells if cell.id in ("warnings", "imports", "params", "metrics", "experiments")]
+    nbformat.write(notebook, desk / NOTEBOOK)
+    written = tmp_path / "tour.ipynb"
+    sh(desk, "git", "checkout", "--quiet", "-B", "main")
+    sh(desk, "python", "-m", "pipeline.tour", "--output", str(written))
+    on_main = written.read_bytes()
+    sh(desk, "git", "checkout", "--quiet", "--detach")
+    sh(desk, "dvc", "exp", "save", "--name", "tried")
+    assert "tried" in sh(desk, "dvc", "exp", "list")
+    sh(desk, "python", "-m", "pipeline.tour", "--output", str(written))
+    assert written.read_bytes() == on_main
 
 
 @pytest.mark.usefixtures("committed_run")
