@@ -15,7 +15,7 @@ from pipeline.tables.results import REFERENCE
 
 MODEL = Path("models/onnx")
 TEXT, TOP_K = "The machine outside the bakery swallowed my card and went dark.", 2
-DIGITS = 4  # of a probability
+DIGITS = 4  # of a probability, and of the model's hash, which whole would look like a secret to a scan
 
 
 def answer() -> str:
@@ -27,8 +27,9 @@ def answer() -> str:
     classifier = Classifier.load(MODEL)
     if classifier.graph != classifier.manifest.graph:
         return ""
-    said = json.dumps({"model": classifier.sha256[:12], "predictions": [each.as_record() for each in classifier.answer([TEXT], TOP_K)]})
-    rounded = json.dumps(json.loads(said, parse_float=lambda digits: round(float(digits), DIGITS)))
+    answers = [each.as_record() for each in classifier.answer([TEXT], TOP_K)]
+    said = json.dumps({"model": f"{classifier.sha256[:DIGITS]}…", "predictions": answers})
+    rounded = json.dumps(json.loads(said, parse_float=lambda digits: round(float(digits), DIGITS)), ensure_ascii=False)
     for key in ("predictions", "top", "accepted"):
         rounded = rounded.replace(f', "{key}"', f',\n  "{key}"')
     body = json.dumps({"text": TEXT, "top_k": TOP_K})
