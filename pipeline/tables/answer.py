@@ -44,5 +44,6 @@ def glance() -> str:
     export, reference = artifacts.read_json(EXPORT), artifacts.read_json(REFERENCE)
     return (
         f"{export[export['served']]['bytes'] / 1e6:.1f} MB, {artifacts.read_json(INFERENCE)['p50_ms']:.1f} ms a text on one core, "
-        f"{100 * reference['models']['tinybert']['accuracy']['mean']:.1f} % accuracy on BANKING77, trained on {reference['threads']} CPU cores.\n"
+        f"{100 * reference['models'][artifacts.STUDENT]['accuracy']['mean']:.1f} % accuracy on BANKING77, "
+        f"trained on {reference['threads']} CPU cores.\n"
     )
