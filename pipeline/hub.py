@@ -19,20 +19,20 @@ class HubError(Exception):
     """The hub cannot be had, in one line."""
 
 
-def preflight(seconds: float = PREFLIGHT_SECONDS) -> None:
+def preflight() -> None:
     """Asks the hub (``HF_ENDPOINT``) for one small answer.
 
     The client's own time-outs add up to minutes for a server that accepts and never answers.
 
     Raises:
-        HubError: no healthy answer within ``seconds``, name resolution included, or the client is set offline.
+        HubError: no healthy answer within ``PREFLIGHT_SECONDS``, name resolution included, or the client is set offline.
     """
     if constants.HF_HUB_OFFLINE:
         raise HubError("the hub is switched off (HF_HUB_OFFLINE)")
-    outcome = [f"the hub did not answer within {seconds:g} s"]
-    worker = threading.Thread(target=_probe, args=(constants.ENDPOINT, seconds, outcome), daemon=True)
+    outcome = [f"the hub did not answer within {PREFLIGHT_SECONDS:g} s"]
+    worker = threading.Thread(target=_probe, args=(constants.ENDPOINT, outcome), daemon=True)
     worker.start()
-    worker.join(seconds)
+    worker.join(PREFLIGHT_SECONDS)
     if outcome[-1]:
         raise HubError(f"{outcome[-1]} ({constants.ENDPOINT})")
 
@@ -61,10 +61,10 @@ def first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _probe(endpoint: str, seconds: float, outcome: list[str]) -> None:
+def _probe(endpoint: str, outcome: list[str]) -> None:
     request = urllib.request.Request(endpoint, method="HEAD", headers={"User-Agent": f"preflight/{os.getpid()}"})
     try:
-        with urllib.request.urlopen(request, timeout=seconds):
+        with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS):
             outcome.append("")
     except urllib.error.HTTPError as error:
         outcome.append(f"the hub answers {error.code}" if error.code >= 500 else "")

@@ -38,7 +38,9 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.near_twins import TWIN, nearest_by_jaccard, pairs_of_twins
 from pipeline.params import Params, read_params
 from pipeline.rows import Row, read_rows
-from pipeline.words import unknown_share, vocabulary
+from pipeline.words import unknown_share, vocabulary, words
+
+CALIBRATED = ("train.calibration_temperature", "evaluate.threshold", "evaluate.label_threshold")  # on validation, where no params give them
 
 
 class PrepareParams(Params):
@@ -106,13 +108,13 @@ def describe(splits: dict[str, pa.Table], labels: list[str]) -> dict[str, Any]:
     for split, table in splits.items():
         texts, classes = table["text"].to_pylist(), table["label"].to_numpy()
         per_intent = np.bincount(classes, minlength=len(labels))
-        words = np.array([len(text.split()) for text in texts])
+        lengths = np.array([len(words(text)) for text in texts])
         report[split] = {
             "rows": table.num_rows,
             "fewest_per_intent": int(per_intent.min()),
             "most_per_intent": int(per_intent.max()),
-            "median_words": float(np.median(words)),
-            "most_words": int(words.max()),
+            "median_words": float(np.median(lengths)),
+            "most_words": int(lengths.max()),
             "different_words": len(vocabulary(texts)),
         }
         if split != "train":
@@ -184,6 +186,13 @@ def main() -> None:
         artifacts.write_json(folder / artifacts.LABELS, labels)
     counts = {"empty": empty_train, "empty_in_test": empty_test, **{reason: dropped[reason] for reason in REASONS}}
     personal = {kind: personal_train[kind] + personal_test[kind] for kind in personal_data.KINDS}
+    if params.refit:
+        print(
+            f"refit: validation is part of train, so train and evaluate need values of a run without it: {', '.join(CALIBRATED)}",
+            flush=True,
+        )
+    rows = sum(table.num_rows for table in splits.values())
+    print(f"near twins: comparing {rows} texts with one another; twice as many would take four times as long", flush=True)
     report = describe(splits, labels) | {"dropped": counts, "personal_data": {"masked": params.mask_personal_data} | personal}
     artifacts.write_json(args.metrics, report)
     print(f"{len(labels)} intents; " + ", ".join(f"{split} {table.num_rows}" for split, table in splits.items()), flush=True)

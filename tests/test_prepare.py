@@ -7,13 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from pipeline.cleaning import drop_ambiguous, drop_empty
 from pipeline.errors import UserError
-from pipeline.prepare import check_intents, hold_out
+from pipeline.prepare import check_intents, describe, hold_out
 from pipeline.rows import Row, write_rows
 from pipeline.text import clean_text
 
@@ -25,7 +26,7 @@ def rows(*pairs: tuple[str, str]) -> list[Row]:
 
 
 def prepare(folder: Path, train: list[Row], test: list[Row] | None = None, code: int = 0, **params: object) -> dict[str, Any]:
-    """Runs the stage as DVC does; returns its metrics, or its error."""
+    """Runs the stage as DVC does; returns its metrics and what it printed, or its error."""
     raw = folder / "raw"
     raw.mkdir(exist_ok=True)
     write_rows(raw / "train.csv", train)
@@ -41,7 +42,7 @@ def prepare(folder: Path, train: list[Row], test: list[Row] | None = None, code:
         assert done.stderr.count("\n") == 1
         return {"error": done.stderr}
     report: dict[str, Any] = json.loads((folder / "data.json").read_text())
-    return report
+    return report | {"printed": done.stdout}
 
 
 def ids(folder: Path, split: str) -> set[str]:
@@ -130,8 +131,21 @@ def test_an_official_test_split_stays_as_it_is_and_refit_trains_on_validation_to
     assert report["train"]["rows"] == 40
 
 
+def test_what_later_stages_need_after_a_refit_is_told_before_the_expensive_ones(tmp_path: Path) -> None:
+    needed = "train.calibration_temperature, evaluate.threshold, evaluate.label_threshold"
+    assert f"a run without it: {needed}\n" in prepare(tmp_path, TWENTY, refit=True)["printed"]
+    printed = prepare(tmp_path, TWENTY)["printed"]
+    assert "refit" not in printed
+    assert "near twins: comparing 40 texts with one another" in printed
+
+
 def test_an_official_test_split_without_a_text_is_no_reason_to_hold_out_rows(tmp_path: Path) -> None:
     assert "test.csv: none of the 2 rows has a text" in prepare(tmp_path, TWENTY, rows(("", "pin"), (" ", "card")), code=1)["error"]
+
+
+def test_words_are_counted_as_the_audit_counts_them() -> None:
+    told = describe({"train": pa.table({"text": ["Top-up, please"], "label": [0]})}, ["top_up"])["train"]
+    assert (told["median_words"], told["most_words"], told["different_words"]) == (3, 3, 3)
 
 
 def test_near_twins_of_test_texts_in_train_are_counted(tmp_path: Path) -> None:
