@@ -71,9 +71,7 @@ class Plan:
 
 
 PLANS = {
-    BANKING77: Plan(
-        ("data=banking77_reference",), ("train.seed",), Path("metrics/reference/banking77.json"), "make banking77"
-    ),
+    BANKING77: Plan(("data=banking77_reference",), ("train.seed",), Path("metrics/reference/banking77.json"), "make banking77"),
     "sample": Plan(
         ("data=sample",), ("featurize.seed", "teach.seed", "train.seed"), Path("metrics/reference/sample_seeds.json"), "make seeds"
     ),
@@ -183,10 +181,7 @@ def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]])
         "varied": list(plan.varied),
         "models": {
             model: {"parameters": row["parameters"]}
-            | {
-                metric: plan.over_seeds(model, [each["evaluate"][model][metric] for each in runs])
-                for metric in ("accuracy", "macro_f1")
-            }
+            | {metric: plan.over_seeds(model, [each["evaluate"][model][metric] for each in runs]) for metric in ("accuracy", "macro_f1")}
             for model, row in runs[0]["evaluate"].items()
         },
         "differences_per_seed": [each["differences"] for each in runs],
