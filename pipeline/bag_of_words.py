@@ -16,7 +16,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from pipeline import artifacts
+from pipeline.errors import UserError
 
+BYTES_A_WEIGHT = 200  # SciPy's L-BFGS-B keeps 2 * 10 + 5 numbers in float64 for each that it fits
+MEMORY = Path("/proc/meminfo")
 WEIGHTS_FILE = "weights.safetensors"
 VOCABULARY_FILE = "vocabulary.json"
 _VIEWS: dict[str, dict[str, Any]] = {
@@ -83,7 +86,11 @@ def fit_linear(
 
     Returns:
         Weight of shape (classes, V) and bias of shape (classes,), float32. Two classes give two rows like any other number.
+
+    Raises:
+        UserError: it would take more memory than Linux has left; other systems are not asked.
     """
+    _check_memory(len(np.unique(labels)), features_NV.shape[1])
     regression = LogisticRegression(C=inverse_regularization, max_iter=max_iterations, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is a knob; validation judges it
@@ -93,6 +100,19 @@ def fit_linear(
         weight, bias = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([np.zeros_like(bias), bias])
     # row-major: safetensors writes memory as it lies, and scikit-learn's coefficients lie column by column
     return np.ascontiguousarray(weight, dtype=np.float32), np.ascontiguousarray(bias, dtype=np.float32)
+
+
+def _check_memory(classes: int, features: int) -> None:
+    if not MEMORY.exists():
+        return
+    told = dict(line.split(":", 1) for line in MEMORY.read_text(encoding="utf-8").splitlines())
+    free = 1024 * sum(int(told[key].split()[0]) for key in ("MemAvailable", "SwapFree"))
+    needed = BYTES_A_WEIGHT * (classes if classes > 2 else 1) * (features + 1)
+    if needed > free:
+        raise UserError(
+            f"logistic regression: a weight for each of {classes} intents and {features} features: fitting takes {needed / 1e9:.1f} GB "
+            f"of memory, {free / 1e9:.1f} GB are free: take fewer rows, merge intents, or use a machine with more memory"
+        )
 
 
 def _transform(vectorizers: dict[str, TfidfVectorizer], texts: Sequence[str]) -> sparse.csr_matrix:

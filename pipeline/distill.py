@@ -7,6 +7,7 @@ TinyBERT, arXiv 1909.10351, equation 7): a far richer signal than the class prob
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from transformers import BertForSequenceClassification, BertModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pipeline.batching import Ids, by_length, pad
+from pipeline.errors import UserError
 from pipeline.subclone import layer_ends
 
 BATCH_SIZE = 128
@@ -38,10 +40,14 @@ class HiddenStates:
 
     Attributes:
         variance_L: variance of each layer's hidden states over all texts, tokens and dimensions.
+
+    Raises:
+        UserError: there is no room for the file.
     """
 
     def __init__(self, encoder: BertModel, layers: Sequence[int], ids: Ids, precision: str) -> None:
         self.shape = (len(layers), encoder.config.hidden_size)
+        _check_room(sum(map(len, ids)) * len(layers) * encoder.config.hidden_size * np.dtype(np.float16).itemsize)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this object)
         weakref.finalize(self, self._file.close)
         self._places = np.zeros((len(ids), 2), dtype=np.int64)  # of a text: its first token in the file, and the one after its last
@@ -118,6 +124,16 @@ def guide(
     layers = layer_ends(teacher.config.num_hidden_layers, student.config.num_hidden_layers)
     states = HiddenStates(teacher, layers, ids, precision)
     return GuidedStudent(student, teacher.config.hidden_size, states.variance_L, kept, weight), states
+
+
+def _check_room(needed: int) -> None:
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: the teacher's hidden states take {needed / 1e6:,.1f} MB there, {free / 1e6:,.1f} are free: free some, "
+            "or set TMPDIR to a folder with more room"
+        )
 
 
 def _map(narrow: int, wide: int, kept: torch.Tensor | None) -> nn.Linear:
