@@ -68,6 +68,20 @@ def test_longer_queries_of_strange_words_are_a_drift_and_the_report_says_of_what
     assert re.search(r"^unknown: .*DRIFT$", told, re.MULTILINE)
 
 
+def test_new_queries_are_compared_with_those_that_the_model_has_not_seen(onnx_folder: Path, prepared: Path, tmp_path: Path) -> None:
+    """A word that train lacks is no news where as many of the held-out queries have it."""
+
+    def with_zebras(texts: list[str]) -> list[str]:
+        return [" ".join([*text.split()[:-1], "zebra"]) if row % 2 else text for row, text in enumerate(texts)]
+
+    shutil.copytree(prepared, tmp_path / "data")
+    pq.write_table(pa.table({"text": with_zebras(sentences(400, seed=2))}), tmp_path / "data/test.parquet")
+    run(with_zebras(sentences(300, seed=3)), onnx_folder, tmp_path / "data", tmp_path, code=0)
+    assert report(tmp_path)["reference"] == {"train": 900, "held_out": 400}
+    effect = {check["name"]: check["effect"] for check in report(tmp_path)["checks"]}  # type: ignore[attr-defined]
+    assert effect["unknown"] < 0.1
+
+
 def test_a_user_can_ask_for_more_than_luck(onnx_folder: Path, prepared: Path, tmp_path: Path) -> None:
     run(sentences(300, 4, most=40), onnx_folder, prepared, tmp_path, "--least-effect", "1", code=0)
 

@@ -5,23 +5,34 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 from clones import INTENTS, ROWS, STAGES, Run, restore, sh, small_overrides, small_run, stages_run
 from hub_standin import serve
+from scipy.special import softmax
 from toys import opened
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
 
 from pipeline.encoders import ENCODERS
+from pipeline.ensemble import PRODUCT, Ensemble
+from pipeline.features import read_queries, read_split
+from pipeline.inference import run_batches
+from pipeline.runtime import resolve_precision
 from pipeline.serving.classifier import Classifier
+from pipeline.student import load_student
 
 
 def test_all_stages_run_in_order_on_a_users_own_csv(clone: Path, first_run: Run) -> None:
     assert stages_run(first_run.output) == STAGES
+    assert "augmented copies: 1 of each query; train.copies_per_epoch can ask for no more" in first_run.output
     labels = json.loads((clone / "data/prepared/labels.json").read_text())
     assert labels == sorted(INTENTS)
     report = json.loads((clone / "metrics/evaluate.json").read_text())
@@ -53,6 +64,51 @@ def test_the_checkpoint_loads_with_stock_transformers(clone: Path, first_run: Ru
     assert tokenizer.model_max_length == 64
     assert len(tokenizer("word " * 500, truncation=True)["input_ids"]) == 64
     assert not list(folder.glob("*.bin"))
+
+
+def test_the_readmes_lines_answer_a_text_longer_than_any_bert_reads(clone: Path, first_run: Run) -> None:
+    (lines,) = re.findall(
+        r"```python\n(from transformers import pipeline\n.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    query = "Can I choose another PIN in the app?"
+    assert query in lines
+    script = lines.replace(query, "card " * 600).replace("\nclassify(", "\nanswer = classify(")
+    told = sh(clone, "python", "-c", f"{script}\nprint(answer)")
+    assert any(intent in told for intent in INTENTS)
+
+
+def test_soft_targets_are_the_teachers_opinion_of_the_row_they_stand_in(clone: Path, first_run: Run) -> None:
+    ensemble = Ensemble.load(clone / "models/teacher", clone / "data/raw/encoder")
+    for name in ("train", "augmented"):
+        queries, log_p = read_queries(clone / "data/features", f"{name}.parquet"), np.load(clone / f"data/soft_targets/{name}.npy")
+        expected = ensemble.log_probabilities(queries, resolve_precision("auto"))[PRODUCT]
+        np.testing.assert_allclose(log_p, expected, atol=0.05)
+        assert np.abs(log_p - expected[::-1]).max() > 1
+
+
+def test_confidences_are_calibrated_by_the_temperature_that_train_found(clone: Path, first_run: Run) -> None:
+    student, temperature = load_student(clone / "models/tinybert")
+    assert temperature == json.loads((clone / "metrics/train.json").read_text())["temperature"] != 1
+    queries, _ = read_split(clone / "data/features", "test")
+    p_NC = softmax(run_batches(student, queries.ids, "fp32") / temperature, axis=1)
+    with (clone / "metrics/predictions.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["id"] for row in rows] == queries.names
+    assert [float(row["confidence"]) for row in rows] == pytest.approx(p_NC.max(axis=1).tolist(), abs=1e-5)
+
+
+def test_train_does_not_calibrate_on_rows_that_it_learns_from(clone: Path, first_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(clone / "data/features", tmp_path / "features")
+    splits = [pq.read_table(tmp_path / f"features/{split}.parquet") for split in ("train", "validation")]
+    (tmp_path / "features/train.parquet").unlink()  # linked to DVC's cache, it may be read-only
+    pq.write_table(pa.concat_tables(splits), tmp_path / "features/train.parquet")
+    places = {"soft-targets": "data/soft_targets", "teacher": "models/teacher", "student-encoder": "data/raw/student_encoder"}
+    places |= {"features": tmp_path / "features"} | {name: tmp_path / name for name in ("model", "metrics", "machine", "plots")}
+    options = [str(word) for name, place in places.items() for word in (f"--{name}", place)]
+    assert sh(clone, "python", "-m", "pipeline.train", *options, code=1).startswith(
+        "error: params.yaml: train.calibration_temperature: null: "
+    )
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_exported_graphs_are_what_their_manifest_says(clone: Path, first_run: Run) -> None:

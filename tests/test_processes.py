@@ -17,8 +17,8 @@ STAGE = (
 EPOCHS = 4
 
 
-def train(clone: Path, folder: Path, *launcher: str) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
-    """What a training printed, its losses, epoch by epoch, and its weights."""
+def train(clone: Path, folder: Path, *launcher: str) -> tuple[str, np.ndarray, np.ndarray]:
+    """What a training printed, its losses, epoch by epoch, and the weights that it began with whatever the seed: all but the head's."""
     outputs = (
         "--model",
         folder / "model",
@@ -31,7 +31,8 @@ def train(clone: Path, folder: Path, *launcher: str) -> tuple[str, np.ndarray, d
     )
     printed = sh(clone, *launcher, *STAGE, *map(str, outputs))
     losses = np.loadtxt(folder / "plots/loss.tsv", skiprows=1)[:, 1]
-    return printed, losses, load_file(folder / "model/model.safetensors")
+    weights = load_file(folder / "model/model.safetensors")
+    return printed, losses, np.concatenate([weights[name].ravel() for name in sorted(weights) if name.startswith("bert.encoder.")])
 
 
 @pytest.mark.slow
@@ -44,10 +45,13 @@ def test_two_processes_have_the_loss_curve_of_one_and_write_once(clone: Path, tm
     try:
         _, alone, weights = train(clone, tmp_path / "one", "python")
         printed, together, same = train(clone, tmp_path / "two", "python", "-m", "torch.distributed.run", "--nproc-per-node", "2")
+        params["train"]["seed"] += 1
+        (clone / "params.yaml").write_text(yaml.safe_dump(params))
+        _, _, other = train(clone, tmp_path / "other", "python")
     finally:
         (clone / "params.yaml").write_text(committed)
     assert len(alone) == EPOCHS
     assert alone[-1] < 0.9 * alone[0]
     np.testing.assert_allclose(together, alone, rtol=1e-3)  # sums round otherwise; the same steps all the same
-    assert max(float(np.abs(weights[name] - same[name]).max()) for name in weights) < 1e-2
+    assert np.linalg.norm(same - weights) < 0.2 * np.linalg.norm(other - weights)  # other batches end elsewhere
     assert printed.count(f"student: epoch {EPOCHS} of {EPOCHS}") == 1
