@@ -524,7 +524,7 @@ def test_all_rows_are_saved_in_their_order_with_what_is_known_of_them(page: Page
 
 def test_what_was_saved_can_be_sorted_and_saved_again_and_again(page: Page) -> None:
     page.on("dialog", lambda dialog: dialog.accept())
-    content: str | bytes = INBOX
+    content = INBOX.encode()
     for _ in range(4):
         upload(page, "inbox.csv", content)
         expect(page.locator("#has-header")).to_be_checked()
