@@ -111,7 +111,7 @@ def test_a_cell_that_fails_warns_shows_a_path_hangs_or_ends_the_kernel_is_a_line
     for folder in (tmp_path / NOTEBOOK.parent, tmp_path / MODEL):
         folder.mkdir(parents=True)
     outs = [{"path": str(MODEL), "md5": folder_md5(tmp_path / MODEL)}]
-    (tmp_path / LOCK).write_text(yaml.safe_dump({"stages": {"train": {"outs": outs}}}))
+    (tmp_path / LOCK).write_text(yaml.safe_dump({"stages": {"train": {"cmd": "x", "outs": outs}}}))
     nbformat.write(new_notebook(cells=[new_code_cell(source, id="one")]), tmp_path / NOTEBOOK)
     before = (tmp_path / NOTEBOOK).read_bytes()
     impatient = "from pipeline import tour; tour.PATIENCE_S = 5; tour.exit_with_one_line(tour.main)"
