@@ -17,7 +17,11 @@ from dvc.repo import Repo
 from pipeline.compose import compose
 from pipeline.tables.blocks import find_documents, render
 
-CONFIG = {"prepare": {"files": 4, "kilobytes": 20}, "train": {"scale": 2, "bias": 0}, "evaluate": {"digits": 3, "calibration_bins": 15}}
+CONFIG = {
+    "prepare": {"files": 4, "kilobytes": 20},
+    "train": {"scale": 2, "bias": 0, "targets": "soft"},
+    "evaluate": {"digits": 3, "calibration_bins": 15},
+}
 
 STAGE = """\
 import json, random, sys
