@@ -33,8 +33,8 @@ def answer() -> str:
     for key in ("predictions", "top", "accepted"):
         rounded = rounded.replace(f', "{key}"', f',\n  "{key}"')
     body = json.dumps({"text": TEXT, "top_k": TOP_K})
-    curl = f"curl http://127.0.0.1:8080/v1/predict -H 'Content-Type: application/json' -d '{body}'"
-    return f"```bash\n{curl}\n```\n\n```json\n{rounded}\n```\n"
+    request = f"curl http://127.0.0.1:8080/v1/predict -H 'Content-Type: application/json' -d '{body}'"
+    return f"```bash\n{request}\n```\n\n```json\n{rounded}\n```\n"
 
 
 def glance() -> str:
