@@ -64,7 +64,7 @@ def test_a_fit_that_memory_cannot_hold_is_one_line_before_it_begins(tmp_path: Pa
 
 def test_the_memory_of_a_fit_is_as_reckoned() -> None:
     rng = np.random.default_rng(0)
-    features = sparse.random(40, 50_000, density=0.001, format="csr", rng=rng)
+    features = sparse.random(40, 50_000, density=0.001, format="csr", rng=rng).astype(np.float32)
     tracemalloc.start()
     fit_linear(features, np.arange(40) % 4, 30.0, 12, seed=0)
     taken = tracemalloc.get_traced_memory()[1]
