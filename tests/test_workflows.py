@@ -58,7 +58,7 @@ class Office:
         """What changed in the working tree, as a commit on a branch."""
         sh(self.desk, "git", "add", "--all")
         sh(self.desk, "git", "commit", "--quiet", "-m", message)
-        sh(self.desk, "git", "push", "--quiet", "origin", f"HEAD:{branch}")
+        sh(self.desk, "git", "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
         return sh(self.desk, "git", "rev-parse", "HEAD").strip()
 
     def set_learning_rate(self, value: float) -> None:
