@@ -41,9 +41,11 @@ def glance() -> str:
     """Size, time and accuracy."""
     if not (EXPORT.exists() and INFERENCE.exists() and REFERENCE.exists()):
         return "Not measured yet: `make banking77`, `make benchmark-inference RECORD=1`.\n"
-    export, reference = artifacts.read_json(EXPORT), artifacts.read_json(REFERENCE)
+    export, inference, reference = (artifacts.read_json(path) for path in (EXPORT, INFERENCE, REFERENCE))
+    minutes = sum(reference["wall_seconds"].values()) / 60
     return (
-        f"{export[export['served']]['bytes'] / 1e6:.1f} MB, {artifacts.read_json(INFERENCE)['p50_ms']:.1f} ms a text on one core, "
+        f"{export[export['served']]['bytes'] / 1e6:.1f} MB; {inference['p50_ms']:.1f} ms a text on one core of "
+        f"{inference['machine']['cpu']} ([what it costs](docs/performance.md)); "
         f"{100 * reference['models'][artifacts.STUDENT]['accuracy']['mean']:.1f} % accuracy on BANKING77, "
-        f"trained on {reference['threads']} CPU cores.\n"
+        f"taught in {minutes:.0f} minutes on {reference['threads']} CPU cores ([results](#results)).\n"
     )
