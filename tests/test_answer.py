@@ -44,3 +44,4 @@ def test_without_the_locked_model_the_example_stays_as_it_is(locked: Path) -> No
     assert render(WRITTEN) == WRITTEN
     shutil.rmtree(locked / "models")
     assert render(WRITTEN) == WRITTEN
+    assert "`make repro`" in render("<!-- generated: answer -->\n<!-- end -->\n")  # as a merge leaves it

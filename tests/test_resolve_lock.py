@@ -326,7 +326,11 @@ def test_the_readme_in_conflict_keeps_what_each_package_is_for() -> None:
     readme = Path("README.md").read_bytes()
     merged = merge_document({1: readme, 2: readme.replace(b"# TinyBERT intents", b"# Tiny intents"), 3: readme})
     assert merged is not None
-    assert render(merged).splitlines()[1:] == render(readme.decode()).splitlines()[1:]
+    rendered, expected = (
+        re.sub("(?s)<!-- generated: answer -->.*?<!-- end -->", "", render(document))  # which only the locked model can make
+        for document in (merged, readme.decode())
+    )
+    assert rendered.splitlines()[1:] == expected.splitlines()[1:]
 
 
 @pytest.mark.parametrize(

@@ -76,4 +76,5 @@ def _make(block: re.Match[str]) -> str:
         return f"{first}{complete(block[0])}{last}"
     if name not in MAKERS:
         raise UserError(f"<!-- generated: {name} -->: no such block: choose one of {', '.join([*MAKERS, DEPENDENCIES])}")
-    return f"{first}{MAKERS[name]() or block[0][len(first) : -len(last)]}{last}"  # what cannot be made here stays as it is
+    before = block[0][len(first) : -len(last)] or "Not made yet: `make repro`, `make docs`.\n"  # a merge left the block empty
+    return f"{first}{MAKERS[name]() or before}{last}"  # what cannot be made here stays as it is
