@@ -75,8 +75,7 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
 def find_left_out(given: str) -> list[str]:
     """Names of the files in a folder that are of no format of ours; none where something else than a folder is given."""
     folder = Path(given)
-    files = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() not in FORMATS and file.is_file())
-    return sorted(str(file) for file in files if not _hidden(file))
+    return sorted(str(file.relative_to(folder)) for file in _files_in(folder) if file.suffix.lower() not in FORMATS)
 
 
 def _find_sources(given: str) -> tuple[Path, list[Path]]:
@@ -85,8 +84,7 @@ def _find_sources(given: str) -> tuple[Path, list[Path]]:
     if path.is_file():
         sources = [path]
     elif path.is_dir():
-        ours = (file for file in path.rglob("*") if file.suffix.lower() in FORMATS and file.is_file())
-        sources = sorted(file for file in ours if not _hidden(file.relative_to(path)))
+        sources = sorted(file for file in _files_in(path) if file.suffix.lower() in FORMATS)
     else:
         asked = _named_outright(path)
         found = (Path(name) for name in glob.glob(given, recursive=True))  # noqa: PTH207
@@ -97,6 +95,11 @@ def _find_sources(given: str) -> tuple[Path, list[Path]]:
         raise UserError(f"{given}: no such file, and no {', '.join(FORMATS)} file in it or matching it")
     root = path if path.is_dir() else Path(os.path.commonpath([source.parent for source in sources]))
     return root, sources
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """All files in a folder, at any depth, but for those that are hidden."""
+    return (file for file in folder.rglob("*") if file.is_file() and not _hidden(file.relative_to(folder)))
 
 
 def _named_outright(pattern: Path) -> Path:
