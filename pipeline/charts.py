@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -29,15 +28,9 @@ plt.rcParams.update(
 )
 
 
-def save(figure: Figure, path: Path, **options: Any) -> None:
-    """Writes a PNG without what would differ between two runs, and lets go of the figure.
-
-    Args:
-        figure: the picture.
-        path: the file.
-        options: further ones of ``Figure.savefig``.
-    """
-    figure.savefig(path, dpi=110, metadata={"Software": None}, **options)
+def save(figure: Figure, path: Path) -> None:
+    """Writes a PNG, cut to what is drawn and without what would differ between two runs, and lets go of the figure."""
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
 
 
@@ -54,7 +47,7 @@ def draw_curves(folder: Path) -> None:
         axis.plot([int(row["step"]) for row in rows], [float(row[name]) for row in rows], marker="o", color=color)
         axis.set(xlabel="epoch", title={"loss": "training loss", "validation_accuracy": "validation accuracy"}[name])
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    save(figure, folder / "curves.png", bbox_inches="tight")
+    save(figure, folder / "curves.png")
 
 
 def draw_f1(folder: Path) -> None:
@@ -65,7 +58,7 @@ def draw_f1(folder: Path) -> None:
     axis.set(xlim=(0, 1), xlabel="F1 on test", title="F1 by intent, worst first")
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.005)
-    save(figure, folder / "f1_by_intent.png", bbox_inches="tight")
+    save(figure, folder / "f1_by_intent.png")
 
 
 def draw_confusions(folder: Path) -> None:
@@ -77,7 +70,7 @@ def draw_confusions(folder: Path) -> None:
     axis.set(xlabel="test queries", title="strongest confusions: intent > predicted")
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(y=0.01)
-    save(figure, folder / "confusions.png", bbox_inches="tight")
+    save(figure, folder / "confusions.png")
 
 
 def draw_reliability(folder: Path) -> None:
@@ -91,7 +84,7 @@ def draw_reliability(folder: Path) -> None:
     axis.scatter(confidence, accuracy, s=[20 + 600 * int(row["queries"]) / total for row in rows], color=BLUE, alpha=0.6, label="student")
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="reliability on test")
     axis.legend(loc="upper left", frameon=False, markerscale=0.4)
-    save(figure, folder / "reliability.png", bbox_inches="tight")
+    save(figure, folder / "reliability.png")
 
 
 def draw_size(folder: Path) -> None:
@@ -106,7 +99,7 @@ def draw_size(folder: Path) -> None:
         axis.annotate(row["model"], (millions, value), xytext=(7, 4), textcoords="offset points", fontsize=9)
     axis.set(xlabel="parameters, millions", ylabel="accuracy on test", title="accuracy against size (bars: 95 % interval)")
     axis.set_xlim(left=0, right=1.3 * max(int(row["parameters"]) for row in rows) / 1e6)
-    save(figure, folder / "accuracy_by_size.png", bbox_inches="tight")
+    save(figure, folder / "accuracy_by_size.png")
 
 
 def draw_risk_coverage(folder: Path, chosen: float, target: float) -> None:
@@ -128,7 +121,9 @@ def draw_risk_coverage(folder: Path, chosen: float, target: float) -> None:
     axis.annotate(f"target {target:g}", (0, target), xytext=(4, -11), textcoords="offset points", fontsize=8, color=GREY)
     share = max((share for share, value in zip(accepted, threshold, strict=True) if value >= chosen), default=0.0)
     axis.axvline(share, color=GREY, linestyle="--", linewidth=1)
-    axis.annotate(f"confidence {chosen:.2f}", (share, 0), xytext=(4, 4), textcoords="offset points", fontsize=8, color=GREY)
+    side = "left" if share < 0.7 else "right"  # of the line; that high there is no curve but at the right edge
+    offset = (4 if side == "left" else -4, 0)
+    axis.annotate(f"confidence {chosen:.2f}", (share, 0.7), xytext=offset, textcoords="offset points", ha=side, fontsize=8, color=GREY)
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of test queries accepted", title="what a confidence threshold buys, on test")
-    axis.legend(loc="center left", frameon=False)
-    save(figure, folder / "risk_coverage.png", bbox_inches="tight")
+    axis.legend(loc="center left", framealpha=1, edgecolor="none")
+    save(figure, folder / "risk_coverage.png")

@@ -33,7 +33,7 @@ def draw(findings: Findings, folder: Path) -> list[str]:
         for name, make in makers.items():
             (folder / name).unlink(missing_ok=True)  # of an earlier report
             if (figure := make(findings)) is not None:
-                save(figure, folder / name, bbox_inches="tight")
+                save(figure, folder / name)
                 drawn.append(name)
     return drawn
 
