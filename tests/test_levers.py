@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from scipy.stats import norm, t
 from small_models import LABELS, make_tokenizer, texts, write_split
 from transformers import BertConfig, BertModel
 
+from benchmarks.levers.__main__ import plan
 from benchmarks.levers.folds import FOLDS, Fold, deal, names_of
 from benchmarks.levers.recipes import RECIPES
 from benchmarks.levers.report import join, over_parts
@@ -130,11 +132,19 @@ def test_what_other_params_or_another_recipe_gave_is_no_result(checkout: Path, t
 def test_what_is_kept_is_found_again_under_its_key_with_the_commit_that_made_it(checkout: Path, tmp_path: Path) -> None:
     params = checkout / "params.yaml"
     work = Work(checkout, tmp_path, read_params("teach", TeachParams, params), read_params("train", TrainParams, params), "abc")
-    keys = [task.key for task in (*plan_suspects("finetuned0"), *plan_shots(), *plan_recipes(["unseen"], names_of("thirds")))]
+    tasks = [*plan_suspects("finetuned0"), *plan_shots(), *plan_recipes(["unseen"], names_of("thirds"))]
+    keys = list(dict.fromkeys(key for task in tasks for key in (*task.needs, task.key)))
     for number, key in enumerate(keys):
         work.keep(key, {"number": number})
     assert {key: entry["result"]["number"] for key, entry in work.done().items()} == {key: number for number, key in enumerate(keys)}
     assert {entry["commit"] for entry in work.done().values()} == {"abc"}
+
+
+def test_what_a_task_needs_is_planned_before_it_and_nothing_twice() -> None:
+    args = argparse.Namespace(shots=True, final="unseen", seeds=2, suspects="finetuned0", thirds=False, recipes=["wider", "unseen"])
+    planned = [task.key for task in plan(args)]
+    assert len(set(planned)) == len(planned)
+    assert all(planned.index(need) < planned.index(task.key) for task in plan(args) for need in task.needs)
 
 
 def judged_by(rows: Iterable[int]) -> Fold:

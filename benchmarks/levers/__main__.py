@@ -44,9 +44,6 @@ def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
     """Runs tasks side by side, each when what it needs is there, in order as far as that allows; keeps each result at once.
 
     Where one fails no further one begins, and those beside it are kept.
-
-    Raises:
-        UserError: a task needs what no task makes.
     """
     done = set(work.done())
     pending = [task for task in tasks if task.key not in done]
@@ -55,9 +52,6 @@ def carry_out(tasks: list[Task], work: Work, workers: int) -> None:
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         while pending or running:
             ready = [task for task in pending if done.issuperset(task.needs)]
-            if not running and not ready:
-                missing = ", ".join(sorted(str(key) for key in pending[0].needs if key not in done))
-                raise UserError(f"{pending[0].key}: needs {missing}, which nothing makes")
             for task in ready[: workers - len(running)]:
                 pending.remove(task)
                 running[pool.submit(run, work, task.key)] = task.key
@@ -121,12 +115,13 @@ def set_out(args: argparse.Namespace) -> Work:
 
 
 def plan(args: argparse.Namespace) -> list[Task]:
-    """What the command line asks for, each task once."""
+    """What the command line asks for and, before it, what that needs, each task once."""
     tasks = plan_shots() if args.shots else []
     tasks += plan_final(args.final, args.seeds) if args.final else []
     tasks += plan_suspects(args.suspects) if args.suspects else []
     recipes = args.recipes or ([] if tasks and not args.thirds else list(RECIPES))
     tasks += plan_recipes(recipes, names_of("thirds" if args.thirds else "folds")) if recipes else []
+    tasks = [Task(key) for task in tasks for key in task.needs] + tasks
     return list({task.key: task for task in tasks}.values())
 
 

@@ -46,7 +46,7 @@ class Key(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One thing to do, and what must be done before."""
+    """One thing to do, and what must be done before: fitted teachers, which need nothing."""
 
     key: Key
     needs: tuple[Key, ...] = ()
@@ -112,66 +112,51 @@ def work_folder(root: Path, work: Work) -> Path:
     return root / hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def teachers(fold: str, members: tuple[str, ...]) -> list[Task]:
+def teachers(fold: str, members: tuple[str, ...]) -> tuple[Key, ...]:
     """A task a member."""
-    return [Task(Key(fold, "teach", member)) for member in members]
+    return tuple(Key(fold, "teach", member) for member in members)
+
+
+def unseen(fold: str, members: tuple[str, ...] = PRODUCT) -> tuple[Key, ...]:
+    """The teachers that have not seen one inner part."""
+    return tuple(Key(fold, "unseen", member, part) for member in members for part in range(INNER))
 
 
 def student(fold: str, name: str, seed: int) -> Task:
     """The task of a recipe, with what it needs of teachers."""
     recipe: Recipe = RECIPES[name]
     needs = teachers(fold, WIDER if recipe.teacher == "wider" else PRODUCT)
-    needs += unseen(fold) if recipe.teacher == "unseen" else []
-    return Task(Key(fold, "student", name, seed), keys(needs))
-
-
-def unseen(fold: str, members: tuple[str, ...] = PRODUCT) -> list[Task]:
-    """The teachers that have not seen one inner part."""
-    return [Task(Key(fold, "unseen", member, part)) for member in members for part in range(INNER)]
-
-
-def plan_recipes(recipes: list[str], folds: list[str]) -> list[Task]:
-    """Students in the order of the recipes, and the teachers that they need, for every fold."""
-    kinds = {RECIPES[name].teacher for name in recipes}
-    members = WIDER if "wider" in kinds else PRODUCT
-    fitted = [task for fold in folds for task in teachers(fold, members)]
-    doubting = [task for fold in folds for task in unseen(fold)] if "unseen" in kinds else []
-    students = [student(fold, name, SEED + number) for name in recipes for number, fold in enumerate(folds)]
-    return [*fitted, *doubting, *scores(folds, members), *students]
-
-
-def plan_suspects(member: str) -> list[Task]:
-    """What it is worth to a member to act on the labels that others doubt, for every fold."""
-    folds = names_of("folds")
-    fitted = [task for fold in folds for task in teachers(fold, (member,))]
-    doubting = {fold: unseen(fold, DOUBTERS) for fold in folds}
-    acts = [Task(Key(fold, "act", member, act=act), keys(doubting[fold])) for act in ACTS[member] for fold in folds]
-    return [*fitted, *scores(folds, (member,)), *(task for fold in folds for task in doubting[fold]), *acts]
-
-
-def plan_final(recipe: str, seeds: int) -> list[Task]:
-    """Teachers of all training rows, and students of several seeds."""
-    fitted = teachers("full", WIDER)
-    doubting = unseen("full") if RECIPES[recipe].teacher == "unseen" else []
-    return [*fitted, *doubting, *scores(["full"], WIDER), *(student("full", recipe, SEED + number) for number in range(seeds))]
-
-
-def plan_shots() -> list[Task]:
-    """Teachers and a student of the committed recipe for few queries an intent, three draws each."""
-    folds = [name for shots in SHOTS for name in names_of("shots", shots)]
-    fitted = [task for fold in folds for task in teachers(fold, PRODUCT)]
-    return [*fitted, *scores(folds, PRODUCT), *(student(fold, "base", SEED) for fold in folds)]
+    return Task(Key(fold, "student", name, seed), needs + (unseen(fold) if recipe.teacher == "unseen" else ()))
 
 
 def scores(folds: list[str], members: tuple[str, ...]) -> list[Task]:
     """How good the teachers are."""
     what = next((name for name, group in PRODUCTS.items() if group == members), members[0])
-    return [Task(Key(fold, "scores", what), keys(teachers(fold, members))) for fold in folds]
+    return [Task(Key(fold, "scores", what), teachers(fold, members)) for fold in folds]
 
 
-def keys(tasks: list[Task]) -> tuple[Key, ...]:
-    """Of some tasks, for another to need."""
-    return tuple(task.key for task in tasks)
+def plan_recipes(recipes: list[str], folds: list[str]) -> list[Task]:
+    """Teachers' scores and students, in the order of the recipes, for every fold."""
+    members = WIDER if any(RECIPES[name].teacher == "wider" for name in recipes) else PRODUCT
+    return scores(folds, members) + [student(fold, name, SEED + number) for name in recipes for number, fold in enumerate(folds)]
+
+
+def plan_suspects(member: str) -> list[Task]:
+    """What it is worth to a member to act on the labels that others doubt, for every fold."""
+    folds = names_of("folds")
+    acts = [Task(Key(fold, "act", member, act=act), unseen(fold, DOUBTERS)) for act in ACTS[member] for fold in folds]
+    return scores(folds, (member,)) + acts
+
+
+def plan_final(recipe: str, seeds: int) -> list[Task]:
+    """Scores of the teachers of all training rows, and students of several seeds."""
+    return scores(["full"], WIDER) + [student("full", recipe, SEED + number) for number in range(seeds)]
+
+
+def plan_shots() -> list[Task]:
+    """Teachers' scores and a student of the committed recipe for few queries an intent, three draws each."""
+    folds = [name for shots in SHOTS for name in names_of("shots", shots)]
+    return scores(folds, PRODUCT) + [student(fold, "base", SEED) for fold in folds]
 
 
 def prolonged(work: Work, rows: int) -> Work:
