@@ -46,10 +46,10 @@ audit: install ## what is wrong with the data of the last run, row by row, to bu
 # Two processes; a thread that waits sleeps, so that those of one process do not hold up the other's.
 PYTEST := OMP_WAIT_POLICY=passive pytest --numprocesses 2 --dist loadfile
 
-test: install ## run the tests, but for the slow ones
-	$(PYTEST) -m 'not slow'
+test: install ## run the tests, but for the slow ones (SLOW=1: the slow ones too)
+	$(PYTEST) $(if $(SLOW),,-m 'not slow')
 
-test-slow: install ## run the slow tests: commands of the documents, kills, sweeps, workflows, benchmarks
+test-slow: install ## run the slow tests alone: commands of the documents, kills, sweeps, workflows, benchmarks
 	$(PYTEST) -m slow
 
 lint: install ## formatting, lint, types, workflows
