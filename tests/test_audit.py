@@ -26,7 +26,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
 from pipeline.artifacts import SPLITS
-from pipeline.audit import cut
+from pipeline.audit import cut, main
 from pipeline.auditing import charts
 from pipeline.auditing.defects import Defect, Defects, Query, in_raw_rows, in_splits, in_word_pieces
 from pipeline.auditing.page import KINDS, PICTURES, write_page
@@ -147,6 +147,13 @@ def write_params(root: Path, **prepare: object) -> None:
 
 def run(root: Path, command: str, *options: str, code: int = 0) -> str:
     return sh(root, sys.executable, "-m", f"pipeline.{command}", *options, code=code, variables={"PYTHONPATH": str(Path.cwd())})
+
+
+def audit_here(root: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """In this process."""
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "argv", ["audit", *options])
+    main()
 
 
 def prepare(root: Path, train: list[Row], test: list[Row]) -> None:
@@ -349,18 +356,19 @@ def test_masked_rows_are_compared_as_masked_and_what_only_a_number_tells_apart_i
     ]
 
 
-def test_without_a_run_there_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_run_there_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path)
-    told = run(tmp_path, "audit", code=1)
-    assert told.startswith("error: data/raw/dataset/source.json: no such file: run `dvc repro prepare`")
-    assert told.count("\n") == 1
+    with pytest.raises(UserError, match=r"^data/raw/dataset/source\.json: no such file: run `dvc repro prepare`.*$"):
+        audit_here(tmp_path, monkeypatch)
 
 
-def test_after_a_refit_the_validation_rows_are_judged_as_such(planted: Planted, audit: dict[str, Any], tmp_path: Path) -> None:
+def test_after_a_refit_the_validation_rows_are_judged_as_such(
+    planted: Planted, audit: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_params(tmp_path, refit=True)
     write_encoder(tmp_path / "data/raw/encoder")
     prepare(tmp_path, planted.train, planted.test)
-    run(tmp_path, "audit")
+    audit_here(tmp_path, monkeypatch)
     again = json.loads((tmp_path / "build/audit/audit.json").read_text(encoding="utf-8"))
     assert again["rows"] == audit["rows"]
     assert again["found"]["label_error"] == audit["found"]["label_error"]
@@ -372,12 +380,12 @@ def test_word_pieces_are_cut_before_the_last(ids: list[int], kept: list[int]) ->
 
 
 @pytest.mark.parametrize("output", ["notes.txt", "notes.txt/march"])
-def test_an_output_folder_that_is_a_file_is_named_before_anything_is_judged(project: Path, tmp_path: Path, output: str) -> None:
-    shutil.copytree(project / "data", tmp_path / "data")
-    write_params(tmp_path)
+def test_an_output_folder_that_is_a_file_is_named_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    told = run(tmp_path, "audit", "--output", output, code=1)
-    assert told == f"error: --output {output}: notes.txt is a file: name a folder\n"
+    with pytest.raises(UserError, match=rf"^--output {output}: notes\.txt is a file: name a folder$"):
+        audit_here(tmp_path, monkeypatch, "--output", output)
 
 
 def test_folders_that_are_missing_or_do_not_belong_together_are_named(project: Path, tmp_path: Path) -> None:

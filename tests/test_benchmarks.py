@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from clones import Run, environment, sh
 from small_models import LABELS, texts
 
+from benchmarks import batch
 from benchmarks.inference import Rival, no_longer_than
 from benchmarks.processes import run_measured
 from benchmarks.training_step import PYTHON, REST, shares_of
@@ -81,10 +81,11 @@ def test_drift_is_simulated_with_and_without_a_cause(project: Path, prepared: Pa
     assert (odd["alarms"], odd["checks"]["unknown"]) == ({"50": 1.0}, 1.0)
 
 
-def test_a_benchmark_without_its_data_is_one_line(project: Path, tmp_path: Path) -> None:
-    shutil.copytree(project / "models/onnx", tmp_path / "onnx")
-    told = sh(Path(), "python", "-m", "benchmarks.inference", "--quick", "--data", str(tmp_path), code=1)
-    assert told == f"error: {tmp_path}/test.parquet: no such file: run `dvc repro prepare`, or `dvc pull`\n"
+def test_a_benchmark_without_its_data_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["batch", "--quick", "--data", str(tmp_path)])
+    with pytest.raises(UserError) as error:
+        batch.main()
+    assert str(error.value) == f"{tmp_path}/test.parquet: no such file: run `dvc repro prepare`, or `dvc pull`"
 
 
 def test_queries_are_as_long_as_asked_for() -> None:
@@ -95,9 +96,10 @@ def test_queries_are_as_long_as_asked_for() -> None:
         no_longer_than(texts, labels, counting, longest=0)
 
 
-def test_each_size_of_bulk_scoring_has_its_repetitions(prepared: Path) -> None:
-    told = sh(Path(), "python", "-m", "benchmarks.batch", "--rows", "10", "20", "--repetitions", "1", "--data", str(prepared), code=1)
-    assert told == "error: --repetitions [1]: 2 sizes need as many\n"
+def test_each_size_of_bulk_scoring_has_its_repetitions(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["batch", "--rows", "10", "20", "--repetitions", "1", "--data", str(prepared)])
+    with pytest.raises(UserError, match=r"^--repetitions \[1\]: 2 sizes need as many$"):
+        batch.main()
 
 
 @pytest.mark.slow
