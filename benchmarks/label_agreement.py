@@ -29,9 +29,10 @@ from pipeline.pooled import PooledClassifier, load_encoder
 from pipeline.rows import Row
 from pipeline.runtime import fix_runtime
 from pipeline.sources import bring_card, read_card, read_csv
+from pipeline.tables.sample import AGREEMENT
 from pipeline.tokens import encode, load_tokenizer
 
-SAMPLE, RESULT = Path(artifacts.SAMPLE), Path("metrics/reference/sample.json")
+SAMPLE = Path(artifacts.SAMPLE)
 ENCODER, CARD = Path("data/raw/encoder"), Path("data/banking77.yaml")
 TWIN = 0.7
 STRENGTHS = (1.0, 3.0, 10.0, 30.0)  # inverse regularization: scikit-learn's default .. that of `teach`
@@ -147,7 +148,7 @@ def main() -> None:
         "classifiers": [figures for figures, _ in asked],
         "largest_similarity": round(similarity, 4),
     }
-    artifacts.write_json(RESULT, result)
+    artifacts.write_json(AGREEMENT, result)
     print(json.dumps(result))
 
 

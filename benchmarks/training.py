@@ -33,7 +33,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import LinearSVC
@@ -47,6 +46,7 @@ from pipeline.batching import LengthBuckets
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.features import Queries, read_labels, read_queries, read_split
 from pipeline.inference import run_batches
+from pipeline.lock import read_stages
 from pipeline.metrics import accuracy
 from pipeline.params import read_params
 from pipeline.pooled import PooledClassifier, load_encoder
@@ -211,7 +211,7 @@ def in_full(contender: str) -> dict[str, float]:
 
 def stage_command(stage: str, scratch: str) -> list[str]:
     """The command of dvc.yaml, with what it writes put elsewhere."""
-    words: list[str] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["cmd"].split()
+    words: list[str] = read_stages()[stage]["cmd"].split()
     places = {"metrics/train.json": f"{scratch}/result.json", "metrics/teach.json": f"{scratch}/teach.json"}
     moved = ("models/", "data/soft_targets", "metrics/", "plots/")
     return [sys.executable, *(places.get(word, f"{scratch}/{word}") if word.startswith(moved) else word for word in words[1:])]

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.lock import LOCK, check_output
-from pipeline.publishing.facts import MODEL, ONNX, PICTURES, Facts, read_facts
+from pipeline.lock import LOCK, MODEL, ONNX, check_output
+from pipeline.publishing.facts import PICTURES, Facts, read_facts
 from pipeline.publishing.folder import check_replaceable, lay_out
 from pipeline.publishing.model_card import Tables, make_card
 from pipeline.reporting.lockfile import stale

@@ -1,4 +1,4 @@
-"""``dvc.lock``: what each stage read and wrote, and whether an output is the one it names.
+"""``dvc.yaml`` and ``dvc.lock``: what stages there are, what each read and wrote, and whether an output is the one the lock names.
 
 DVC itself is not needed: its hash of a folder is the MD5 of the JSON list of its files' MD5s and paths (dvc_data, hashfile/tree.py).
 """
@@ -16,7 +16,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipeline.errors import UserError, misfit
 
-LOCK = "dvc.lock"
+PIPELINE, LOCK = "dvc.yaml", "dvc.lock"
+MODEL, ONNX = Path("models/tinybert"), Path("models/onnx")  # the outputs that are handed on
+NOTEBOOK = Path("docs/tour.ipynb")  # beside them, of the model: here, since what runs it takes two seconds to import
 
 
 class Entry(BaseModel):
@@ -37,6 +39,12 @@ class LockedStage(BaseModel):
 
 
 Lock = dict[str, LockedStage]
+
+
+def read_stages(root: Path = Path()) -> dict[str, Any]:
+    """The stages that ``dvc.yaml`` declares."""
+    declared: dict[str, Any] = yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8"))["stages"]
+    return declared
 
 
 def parse_lock(content: bytes) -> Lock:

@@ -11,6 +11,7 @@ from pipeline import artifacts
 from pipeline.markdown import table
 from pipeline.run_files import PYPROJECT, REQUIREMENTS, parse_packages
 
+NAMED_IN_RESULTS = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "dvc")  # with their versions
 KNOWN = Path("docs/packages.json")  # {"asked": when, "packages": {name: {"licence": .., "newest": .., "released": "YYYY-MM"}}}
 HEADER = ("package", "what for, why this one", "licence", "locked", "newest release")
 SHORT = {  # how packages that name no SPDX identifier name their licences

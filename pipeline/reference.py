@@ -32,11 +32,14 @@ from pipeline.clone import clone, committed_head, run
 from pipeline.csv_files import read_table
 from pipeline.errors import exit_with_one_line
 from pipeline.independent import agreement_with_our_labels, without_twins
+from pipeline.lock import LOCK, read_stages
 from pipeline.metrics import over
+from pipeline.packages import NAMED_IN_RESULTS
 from pipeline.paired import compare, pair
+from pipeline.params import PARAMS_FILE
+from pipeline.tables.results import REFERENCE, SEEDS
 
 FIRST_SEED = 42
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "dvc")
 RUNS = Path(".dvc/tmp/runs")  # in the clone: one file a seed
 BANKING77 = "banking77"
 FOLDER_VARIABLE = "BANKING77_DIR"
@@ -71,10 +74,8 @@ class Plan:
 
 
 PLANS = {
-    BANKING77: Plan(("data=banking77_reference",), ("train.seed",), Path("metrics/reference/banking77.json"), "make banking77"),
-    "sample": Plan(
-        ("data=sample",), ("featurize.seed", "teach.seed", "train.seed"), Path("metrics/reference/sample_seeds.json"), "make seeds"
-    ),
+    BANKING77: Plan(("data=banking77_reference",), ("train.seed",), REFERENCE, "make banking77"),
+    "sample": Plan(("data=sample",), ("featurize.seed", "teach.seed", "train.seed"), SEEDS, "make seeds"),
 }
 
 
@@ -92,7 +93,7 @@ def run_stages(folder: Path, commit: str, file: Path) -> dict[str, Any]:
     nothing: dict[str, Any] = {"commit": commit, "wall_seconds": {}, "peak_rss_mib": 0}
     kept = artifacts.read_json(file) if file.exists() else nothing
     cost = kept if kept["commit"] == commit else nothing
-    for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]:
+    for stage in read_stages(folder):
         started = time.monotonic()
         if any(line.startswith(f"Running stage '{stage}'") for line in list(run(folder, "dvc", "repro", stage))):
             cost["wall_seconds"][stage] = round(time.monotonic() - started, 1)
@@ -116,7 +117,7 @@ def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
     result = {
         "commit": commit,
         "seed": seed,
-        "lock_sha256": hashlib.sha256((folder / "dvc.lock").read_bytes()).hexdigest(),
+        "lock_sha256": hashlib.sha256((folder / LOCK).read_bytes()).hexdigest(),
         "evaluate": artifacts.read_json(folder / "metrics" / "evaluate.json"),
         "differences": differences(predictions),
         "without_twins": without_twins(folder, predictions),
@@ -173,8 +174,8 @@ def summarize(folder: Path, commit: str, plan: Plan, runs: list[dict[str, Any]])
         "cpu": machine["cpu"],
         "threads": machine["threads"],
         "precision": machine["precision"],
-        "versions": {package: version(package) for package in PACKAGES},
-        "params": yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8")),
+        "versions": {package: version(package) for package in NAMED_IN_RESULTS},
+        "params": yaml.safe_load((folder / PARAMS_FILE).read_text(encoding="utf-8")),
         "lock_sha256": locks[0],
         "lock_sha256_per_seed": locks,
         "seeds": [each["seed"] for each in runs],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.github import REPORT
 from pipeline.markdown import code, join_within, printable
 from pipeline.paired import compare
 from pipeline.reporting import closer_sections, sections
@@ -28,7 +29,6 @@ from pipeline.run_files import read_results
 
 GITHUB_LIMIT = 65_536  # characters of a comment
 LEAST_CHARACTERS = 4_000  # what the headline may need
-REPORT = "report.md"
 
 
 def examine(root: Path, base: str) -> Findings:

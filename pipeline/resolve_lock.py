@@ -24,7 +24,7 @@ from dvc.utils.serialize import dump_yaml
 from pipeline.clone import run
 from pipeline.compose import CONFIGS, compose
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.lock import LOCK
+from pipeline.lock import LOCK, PIPELINE, read_stages
 from pipeline.packages import written_by_hand
 from pipeline.params import PARAMS_FILE
 from pipeline.revisions import git, try_git
@@ -32,7 +32,6 @@ from pipeline.tables.blocks import BLOCK, DEPENDENCIES, find_documents, render
 from pipeline.tour import NOTEBOOK
 
 HERE = Path()
-PIPELINE = Path("dvc.yaml")
 BASE, OURS, THEIRS = 1, 2, 3  # git's stages of a file in conflict
 MERGED_HEADS = {  # what git is at -> whose side is "theirs": of a revert that is what was before the reverted commit
     "MERGE_HEAD": "MERGE_HEAD",
@@ -54,9 +53,9 @@ def read_conflicts() -> dict[str, Conflict]:
     return found
 
 
-def made_by_stages(pipeline: dict[str, Any]) -> set[str]:
+def made_by_stages(stages: dict[str, Any]) -> set[str]:
     """Paths that stages write and git tracks, from dvc.yaml."""
-    outs = [out for stage in pipeline["stages"].values() for key in ("outs", "metrics", "plots") for out in stage.get(key, [])]
+    outs = [out for stage in stages.values() for key in ("outs", "metrics", "plots") for out in stage.get(key, [])]
     return {path for out in outs if isinstance(out, dict) for path, flags in out.items() if flags.get("cache") is False}
 
 
@@ -149,9 +148,9 @@ def prepare(conflicts: dict[str, Conflict]) -> set[str]:
     Raises:
         UserError: a file written by hand is in conflict, or was edited and not added. Nothing has been changed then.
     """
-    if PIPELINE.name in conflicts:
-        raise UserError(_yours([PIPELINE.name]))
-    made = made_by_stages(yaml.safe_load(PIPELINE.read_text(encoding="utf-8")))
+    if PIPELINE in conflicts:
+        raise UserError(_yours([PIPELINE]))
+    made = made_by_stages(read_stages())
     merged = {path: merge_document(conflicts[path]) for path in map(str, find_documents()) if path in conflicts}
     if str(NOTEBOOK) in conflicts:
         merged[str(NOTEBOOK)] = merge_notebook(conflicts[str(NOTEBOOK)])

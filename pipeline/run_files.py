@@ -20,10 +20,12 @@ from pipeline.calibration import expected_calibration_error
 from pipeline.lock import LOCK, Lock, flatten, outputs, parse_lock
 from pipeline.metrics import DECIMALS, accuracy, macro_f1
 from pipeline.paired import pair
+from pipeline.params import PARAMS_FILE
 from pipeline.revisions import Revision
 
 METRICS, DATA, MACHINE = "metrics/evaluate.json", "metrics/data.json", "metrics/machine.json"
-PREDICTIONS, PARAMS = "metrics/predictions.csv", "params.yaml"
+PREDICTIONS, PARAMS = "metrics/predictions.csv", str(PARAMS_FILE)
+REFERENCES = "metrics/reference"  # runs over seeds, and what benchmarks recorded
 PYPROJECT, REQUIREMENTS = "pyproject.toml", "requirements.lock"
 RELIABILITY = "plots/evaluate/reliability.csv"
 CURVES = {"training loss": "plots/train/loss.tsv", "validation accuracy": "plots/train/validation_accuracy.tsv"}

@@ -26,7 +26,7 @@ from optuna.exceptions import StorageInternalError
 
 from pipeline.compose import compose
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.params import read_params
+from pipeline.params import PARAMS_FILE, read_params
 from pipeline.sweeping.experiment import TARGET, Turnstile
 from pipeline.sweeping.report import tell, write_report
 from pipeline.sweeping.space import Sweep, look_up
@@ -49,7 +49,7 @@ def check_space(file: Path, overrides: list[str]) -> tuple[Sweep, dict[str, Any]
     """
     space = read_params("sweep", Sweep, file)
     with tempfile.TemporaryDirectory() as scratch:
-        composed = Path(scratch) / "params.yaml"
+        composed = Path(scratch) / PARAMS_FILE
         compose(overrides, composed)
         params: dict[str, Any] = yaml.safe_load(composed.read_text(encoding="utf-8"))
         if params["prepare"]["refit"]:

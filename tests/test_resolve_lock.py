@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_commit
 
 from pipeline.errors import UserError
+from pipeline.lock import read_stages
 from pipeline.resolve_lock import Conflict, is_edited, made_by_stages, merge_document, merge_locks, merge_notebook, prepare, read_conflicts
 from pipeline.tables.blocks import render
 from pipeline.tour import NOTEBOOK
@@ -268,7 +269,7 @@ def test_locked_packages_in_conflict_are_a_line_before_anything_is_installed(tar
 
 
 def test_git_never_merges_what_the_pipeline_makes_line_by_line() -> None:
-    made = made_by_stages(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))) | {"dvc.lock", "params.yaml", str(NOTEBOOK)}
+    made = made_by_stages(read_stages()) | {"dvc.lock", "params.yaml", str(NOTEBOOK)}
     files = [name for path in made for name in ([path] if Path(path).suffix else [f"{path}/a.csv", f"{path}/a.png"])]
     assert set(sh(Path(), "git", "check-attr", "merge", *files).splitlines()) == {f"{name}: merge: unset" for name in files}
 
@@ -286,7 +287,7 @@ def test_a_lock_takes_each_stage_from_the_side_that_changed_it() -> None:
 
 def test_only_what_git_tracks_of_the_outputs_is_made_anew() -> None:
     stage = {"outs": ["model", {"plots": {"cache": False}}, {"kept": {"persist": True}}], "metrics": [{"m.json": {"cache": False}}]}
-    assert made_by_stages({"stages": {"train": stage}}) == {"plots", "m.json"}
+    assert made_by_stages({"train": stage}) == {"plots", "m.json"}
 
 
 def test_tables_in_a_document_never_conflict_and_sentences_do() -> None:

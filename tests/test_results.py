@@ -14,7 +14,7 @@ def test_the_spread_of_seeds_is_told_of_the_dataset_it_was_measured_on_alone(tmp
         run = {"command": "make seeds", "params": {"fetch": {"train": dataset}}, "models": {"tinybert": figures, "teacher": figures}}
         (tmp_path / "seeds.json").write_text(json.dumps(run))
         monkeypatch.setattr(results, "SEEDS", tmp_path / "seeds.json")
-        monkeypatch.setattr(results, "PARAMS", tmp_path / "params.yaml")
+        monkeypatch.setattr(results, "PARAMS_FILE", tmp_path / "params.yaml")
         (tmp_path / "params.yaml").write_text("fetch: {train: data/sample/queries.csv}\ntrain: {targets: soft}\n")
         told = results.results_and_seeds()
         assert told.startswith(results.results())

@@ -33,10 +33,10 @@ from benchmarks.levers.tasks import Key, Task, Work, plan_final, plan_recipes, p
 from benchmarks.levers.teachers import ACTS
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.params import read_params
+from pipeline.params import PARAMS_FILE, read_params
 from pipeline.recipe import TrainParams
 from pipeline.runtime import resolve_precision
-from pipeline.tables.levers import TABLES, section_tables
+from pipeline.tables.levers import LEVERS, TABLES, section_tables
 from pipeline.teach import TeachParams
 
 
@@ -93,7 +93,7 @@ def read_arguments() -> argparse.Namespace:
         metavar="LEARNER",
         help=f"what is it worth to {', '.join(ACTS)} to act on labels that others doubt?",
     )
-    parser.add_argument("--output", type=Path, default=Path("metrics/reference/levers.json"), metavar="FILE")
+    parser.add_argument("--output", type=Path, default=LEVERS, metavar="FILE")
     args = parser.parse_args()
     unknown = sorted(set(args.recipes) - set(RECIPES))
     if unknown:
@@ -108,7 +108,7 @@ def read_arguments() -> argparse.Namespace:
 def set_out(args: argparse.Namespace) -> Work:
     """Where and how, as the command line and the params of the data say."""
     device = {"device": args.device, "precision": resolve_precision("auto", args.device), "threads": args.threads}
-    params = args.data / "params.yaml"
+    params = args.data / PARAMS_FILE
     teach, train = read_params("teach", TeachParams, params), read_params("train", TrainParams, params)
     work = Work(args.data, args.work, teach.model_copy(update=device), train.model_copy(update=device), this_commit())
     return replace(work, folder=work_folder(args.work, work))

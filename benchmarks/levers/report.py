@@ -21,6 +21,7 @@ from pipeline.decision import probabilities
 from pipeline.independent import have_twins
 from pipeline.metrics import DECIMALS, accuracy, over
 from pipeline.paired import compare, pair
+from pipeline.params import PARAMS_FILE
 
 SIGNIFICANCE = 0.05
 Results = dict[Key, dict[str, Any]]
@@ -145,7 +146,7 @@ def _abstention(work: Work, folds: list[Fold], recipe: str) -> dict[str, float]:
     labels_N = np.concatenate([_labels(fold) for fold in folds])
     temperature = fit_temperature(logits_NC, labels_N)
     p_NC = probabilities(logits_NC, temperature)
-    asked = yaml.safe_load((work.data / "params.yaml").read_text(encoding="utf-8"))["evaluate"]
+    asked = yaml.safe_load((work.data / PARAMS_FILE).read_text(encoding="utf-8"))["evaluate"]
     chosen = choose_thresholds(p_NC, labels_N, asked["target_accuracy"], asked["coverage"], (None, None), in_train=False)
     return {"temperature": temperature, "threshold": chosen.confidence, "label_threshold": chosen.label_threshold}
 

@@ -6,26 +6,21 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from pipeline import artifacts
 from pipeline.artifacts import SAMPLE, STUDENT
 from pipeline.csv_files import read_table
 from pipeline.encoders import ENCODERS, Encoder
 from pipeline.errors import UserError
-from pipeline.lock import LOCK, flatten, outputs
+from pipeline.lock import LOCK, PIPELINE, flatten, outputs, read_stages
 from pipeline.revisions import Revision, head
-from pipeline.run_files import Results, read_results
+from pipeline.run_files import PARAMS, REFERENCES, Results, read_results
 from pipeline.sources import CARD_SUFFIX, read_card
 
-MODEL, ONNX = Path("models/tinybert"), Path("models/onnx")
-REFERENCES = Path("metrics/reference")
 NEEDED = ("data", "features", "train", "machine", "evaluate", "abstention")  # metrics/NAME.json
 F1, CONFUSIONS = Path("plots/evaluate/f1_by_intent.csv"), Path("plots/evaluate/confusions.csv")
 PICTURES = (Path("plots/evaluate/reliability.png"), Path("plots/evaluate/risk_coverage.png"))  # beside the card under plots/
-PIPELINE = Path("dvc.yaml")
 PATHS = ("fetch.train", "fetch.test", "evaluate.out_of_scope")  # knobs that may tell where somebody keeps his files
-OWN_NAME, OWN_OUT_OF_SCOPE = "our own sample", "data/sample/out_of_scope.csv"
+OWN_NAME = "our own sample"
 
 
 class Dataset(NamedTuple):
@@ -76,13 +71,13 @@ def read_facts(root: Path) -> Facts:
     Raises:
         UserError: a file is missing or cannot be read.
     """
-    for path in [*(Path(f"metrics/{name}.json") for name in NEEDED), PIPELINE, Path(LOCK), F1, CONFUSIONS, *PICTURES]:
+    for path in [*(Path(f"metrics/{name}.json") for name in NEEDED), Path(PIPELINE), Path(LOCK), F1, CONFUSIONS, *PICTURES]:
         if not (root / path).is_file():
             raise UserError(f"{path}: no such file: run `make repro` first")
     results = read_results(Revision(root))
     broken = {path: told for path, told in results.problems.items() if told != "no such file"}
     if broken or not results.params:
-        name, told = next(iter(broken.items()), ("params.yaml", "no such file"))
+        name, told = next(iter(broken.items()), (PARAMS, "no such file"))
         raise UserError(f"{name}: {told}: bring it back with `git checkout -- {name}`, or run `make repro`")
     params = {key: _discreet(root, value) if key in PATHS else value for key, value in results.params.items()}
     metrics = {name: artifacts.read_json(root / f"metrics/{name}.json") for name in NEEDED}
@@ -120,7 +115,7 @@ def _discreet(root: Path, path: Any) -> Any:
 
 
 def _cost(root: Path, params: dict[str, Any], cpu: str) -> dict[str, Any] | None:
-    stages = yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8"))["stages"]
+    stages = read_stages(root)
     for path in sorted((root / REFERENCES).glob("*.json")):
         run: dict[str, Any] = artifacts.read_json(path)
         all_stages = stages.keys() <= run.get("wall_seconds", {}).keys()

@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from pipeline.lock import MODEL, ONNX
 from pipeline.markdown import code, table
-from pipeline.publishing.facts import MODEL, ONNX, OWN_NAME, OWN_OUT_OF_SCOPE, Facts
+from pipeline.packages import NAMED_IN_RESULTS
+from pipeline.publishing.facts import OWN_NAME, Facts
+from pipeline.tables.sample import OUT_OF_SCOPE
 
 METRICS = {  # of metrics/evaluate.json: the hub's identifier, a name, and what the metric was computed with
     "accuracy": ("accuracy", "accuracy", None),
@@ -16,7 +19,6 @@ METRICS = {  # of metrics/evaluate.json: the hub's identifier, a name, and what 
     "ece": ("ece", "expected calibration error", None),
 }
 WEAKEST = 5  # intents and confusions that a card names
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "dvc")
 
 
 class Tables(NamedTuple):
@@ -186,7 +188,7 @@ def _out_of_scope(facts: Facts, tables: Tables) -> str:
     chosen = "chosen on validation for a target" if facts.params["evaluate.threshold"] is None else "given"
     foreign = (
         f" They were written to belong to no intent of {OWN_NAME}, which has BANKING77's; where others are taught, some may belong to one."
-        if file == OWN_OUT_OF_SCOPE and facts.dataset.name != OWN_NAME
+        if file == str(OUT_OF_SCOPE) and facts.dataset.name != OWN_NAME
         else ""
     )
     return f"""## What it does with queries of no intent
@@ -226,7 +228,7 @@ your grid."""
 
 def _provenance(facts: Facts) -> str:
     changed = ", with changes that are in no commit" if facts.dirty else ""
-    versions = ", ".join(f"{name} {facts.results.packages[name]}" for name in PACKAGES if name in facts.results.packages)
+    versions = ", ".join(f"{name} {facts.results.packages[name]}" for name in NAMED_IN_RESULTS if name in facts.results.packages)
     rows = [
         ["commit", f"`{facts.commit}`{changed}"],
         ["`dvc.lock`, sha256", f"`{facts.lock_sha256}`"],

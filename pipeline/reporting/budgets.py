@@ -17,16 +17,14 @@ from scipy.stats import norm, t
 
 from pipeline.artifacts import STUDENT
 from pipeline.errors import UserError, misfit
-from pipeline.lock import differing, outputs
+from pipeline.lock import MODEL, differing, outputs
 from pipeline.paired import Difference
 from pipeline.reporting.lockfile import in_short, stage_changes
 from pipeline.revisions import Revision
-from pipeline.run_files import METRICS, PREDICTIONS, Results, contradictions
+from pipeline.run_files import METRICS, PREDICTIONS, PYPROJECT, REFERENCES, Results, contradictions
 
-BUDGETS = "pyproject.toml"
 SECTION = "tool.budgets"
-REFERENCES = "metrics/reference"
-CHECKPOINT = "models/tinybert"
+CHECKPOINT = MODEL.as_posix()
 LEAST_SEEDS = 3  # the quantile for two is 12.7: such a floor would hide everything
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 DRAWING = ("featurize", "teach", "train")  # the stages of which another seed makes another student
@@ -82,17 +80,17 @@ def read_budgets(root: Path) -> Budgets:
         UserError: the file or section is missing, or a key or value does not fit.
     """
     try:
-        section = tomllib.loads((root / BUDGETS).read_text(encoding="utf-8"))["tool"]["budgets"]
+        section = tomllib.loads((root / PYPROJECT).read_text(encoding="utf-8"))["tool"]["budgets"]
         return Budgets.model_validate(section)
     except FileNotFoundError:
-        raise UserError(f"{BUDGETS}: no such file: run in the root of the repository") from None
+        raise UserError(f"{PYPROJECT}: no such file: run in the root of the repository") from None
     except (KeyError, TypeError):
-        raise UserError(f"{BUDGETS}: [{SECTION}] is missing: see the README, section 'Pull requests'") from None
+        raise UserError(f"{PYPROJECT}: [{SECTION}] is missing: see the README, section 'Pull requests'") from None
     except ValidationError as error:
         key, message = misfit(error, SECTION)
-        raise UserError(f"{BUDGETS}: {key}: {message}") from None
+        raise UserError(f"{PYPROJECT}: {key}: {message}") from None
     except ValueError as error:
-        raise UserError(f"{BUDGETS}: {error}") from None
+        raise UserError(f"{PYPROJECT}: {error}") from None
 
 
 def declared_spread(budgets: Budgets) -> Spread:
@@ -181,7 +179,7 @@ def _fall(metric: str, budgets: Budgets, difference: Difference | None, spread: 
     why = "significantly and beyond the noise floor" if worse else "by more than is tolerated"
     line = (
         f"{TITLES[metric]} fell {why}: {difference.before:.4f} -> {difference.after:.4f} "
-        f"({BUDGETS}: {SECTION}.{name} = {tolerated}, significance = {budgets.significance}): mend the change"
+        f"({PYPROJECT}: {SECTION}.{name} = {tolerated}, significance = {budgets.significance}): mend the change"
     )
     return Check(name, allowed, found, True, line)
 
@@ -194,5 +192,5 @@ def _at_most(name: str, most: float, found: float | None, missing: str, form: st
     allowed = f"at most {most:,}"
     if found is None:
         return Check(name, allowed, "unknown", True, missing)
-    line = f"{STUDENT}: {name} is {found:{form}}, {BUDGETS} {SECTION}.{name} allows {most:,}: mend the change, or raise the budget"
+    line = f"{STUDENT}: {name} is {found:{form}}, {PYPROJECT} {SECTION}.{name} allows {most:,}: mend the change, or raise the budget"
     return Check(name, allowed, f"{found:{form}}", found > most, line if found > most else "")

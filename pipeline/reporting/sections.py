@@ -9,11 +9,11 @@ from pipeline.artifacts import STUDENT
 from pipeline.github import MARKER
 from pipeline.lock import differing, outputs
 from pipeline.markdown import capped, code, details, table
-from pipeline.reporting.budgets import BUDGETS, CHECKPOINT, LEAST_SEEDS, REFERENCES, TITLES, Spread
+from pipeline.reporting.budgets import CHECKPOINT, LEAST_SEEDS, TITLES, Spread
 from pipeline.reporting.findings import Findings, before_and_after, number, points
 from pipeline.reporting.lockfile import stage_changes
 from pipeline.reporting.matching import Match
-from pipeline.run_files import METRICS, PREDICTIONS, contradictions
+from pipeline.run_files import METRICS, PREDICTIONS, PYPROJECT, REFERENCES, contradictions
 
 SIGNS = {"better": "▲ better", "worse": "▼ worse", "within noise": "≈ within noise", "no verdict": "? no verdict"}
 LEADS = {sign: mark[:2] + mark[2:].capitalize() for sign, mark in SIGNS.items()} | {"": "▲▼ Better and worse"}
@@ -88,7 +88,8 @@ def _basis(findings: Findings, match: Match) -> str:
 def _spread(spread: Spread) -> str:
     figures = " and ".join(dict.fromkeys(f"{100 * spread.std[metric]:.2f}" for metric in TITLES))
     origin = (
-        f"declared in `{BUDGETS}`, since `{REFERENCES}` has no run of this dataset over {LEAST_SEEDS} seeds or more: {code(spread.source)}"
+        f"declared in `{PYPROJECT}`, since `{REFERENCES}` has no run of this dataset over {LEAST_SEEDS} seeds or more: "
+        f"{code(spread.source)}"
         if spread.seeds < LEAST_SEEDS
         else _measured(spread)
     )

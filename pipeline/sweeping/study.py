@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline.errors import UserError
+from pipeline.lock import read_stages
+from pipeline.run_files import PYPROJECT
 from pipeline.sweeping.experiment import TARGET
 from pipeline.sweeping.space import Sweep, look_up
 
@@ -87,12 +88,11 @@ def open_storage(url: str, heartbeat_s: int) -> RDBStorage:
 def hash_code() -> str:
     """One hash of what trials run: the stages up to `train`, their modules and the versions they compute with."""
     content = hashlib.sha256()
-    stages: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    for name, stage in stages.items():
+    for name, stage in read_stages().items():
         content.update(f"{name} {stage['cmd']}\n".encode())
         for path in (path for path in stage["deps"] if path.endswith(".py")):
             content.update(Path(path).read_bytes())
         if name == TARGET:
             break
-    content.update(str(tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]).encode())
+    content.update(str(tomllib.loads(Path(PYPROJECT).read_text(encoding="utf-8"))["project"]["dependencies"]).encode())
     return content.hexdigest()

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.errors import UserError
-from pipeline.lock import LOCK, check_output
+from pipeline.lock import LOCK, ONNX, check_output
 from pipeline.serving.classifier import Classifier
 from pipeline.tables.exported import EXPORT
 from pipeline.tables.performance import INFERENCE
 from pipeline.tables.results import REFERENCE
 
-MODEL = Path("models/onnx")
 TEXT, TOP_K = "The machine outside the bakery swallowed my card and went dark.", 2
 DIGITS = 4  # of a probability, and of the model's hash, which whole would look like a secret to a scan
 
@@ -21,10 +20,10 @@ DIGITS = 4  # of a probability, and of the model's hash, which whole would look 
 def answer() -> str:
     """The request and what the locked model answers; nothing where that model is not there, or this CPU runs another graph of it."""
     try:
-        check_output(MODEL, Path(LOCK))
+        check_output(ONNX, Path(LOCK))
     except UserError:
         return ""
-    classifier = Classifier.load(MODEL)
+    classifier = Classifier.load(ONNX)
     if classifier.graph != classifier.manifest.graph:
         return ""
     answers = [each.as_record() for each in classifier.answer([TEXT], TOP_K)]

@@ -11,11 +11,12 @@ from typing import Any
 from pipeline import artifacts
 from pipeline.bulk.records import PART_ROWS
 from pipeline.markdown import table
+from pipeline.run_files import REFERENCES
 from pipeline.tables.cells import spread
+from pipeline.tables.results import REFERENCE
 
-FOLDER = Path("metrics/reference")
+FOLDER = Path(REFERENCES)
 TRAINING, STEP = FOLDER / "training.json", FOLDER / "training_step.json"
-REFERENCE = FOLDER / "banking77.json"
 BULK = FOLDER / "bulk.json"
 TEXT_BYTES = 60  # of a query
 INFERENCE, SERVICE = FOLDER / "inference.json", FOLDER / "service.json"

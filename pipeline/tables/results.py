@@ -10,9 +10,10 @@ from pipeline import artifacts
 from pipeline.artifacts import STUDENT
 from pipeline.errors import UserError
 from pipeline.markdown import table
+from pipeline.params import PARAMS_FILE
+from pipeline.run_files import METRICS
 from pipeline.tables.cells import interval, mean
 
-METRICS, PARAMS = Path("metrics/evaluate.json"), Path("params.yaml")
 REFERENCE, SEEDS = Path("metrics/reference/banking77.json"), Path("metrics/reference/sample_seeds.json")
 REVISED = "rows of it were revised where a classifier of BANKING77 on MiniLM-L6 disagreed, which flatters what is made of it"
 MODELS = {
@@ -36,12 +37,12 @@ def results() -> str:
     Raises:
         UserError: there was no run.
     """
-    if not METRICS.exists():
+    if not Path(METRICS).exists():
         raise UserError(f"{METRICS}: no such file: run `make repro` first")
-    names = titles(yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["train"]["targets"] == "soft")
+    names = titles(yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))["train"]["targets"] == "soft")
     rows = [
         [names[name], interval(row, "accuracy"), interval(row, "macro_f1"), f"{100 * row['ece']:.1f}", f"{row['parameters'] / 1e6:.1f}"]
-        for name, row in artifacts.read_json(METRICS).items()
+        for name, row in artifacts.read_json(Path(METRICS)).items()
     ]
     return table(["model", "accuracy, %", "macro-F1, %", "ECE, %", "parameters, millions"], rows)
 
@@ -49,7 +50,7 @@ def results() -> str:
 def results_and_seeds() -> str:
     """``results``, and below them how far other seeds move them, where the last run is of the dataset on which that was measured."""
     told = artifacts.read_json(SEEDS) if SEEDS.exists() else {}
-    if not told or told["params"]["fetch"]["train"] != yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["fetch"]["train"]:
+    if not told or told["params"]["fetch"]["train"] != yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))["fetch"]["train"]:
         return results()
     student, teacher = (
         " and ".join(mean(told["models"][model][metric]) for metric in ("accuracy", "macro_f1")) for model in (STUDENT, "teacher")

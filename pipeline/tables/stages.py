@@ -5,17 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from pipeline.lock import read_stages
 from pipeline.markdown import table
 
 
 def stages() -> str:
     """What each stage does, reads and writes, from dvc.yaml."""
     rows = []
-    for name, stage in _load().items():
+    for name, stage in read_stages().items():
         reads = [f"`{path}`" for path in stage["deps"] if not path.startswith("pipeline/")]
         outputs = [output for key in ("outs", "metrics", "plots") for output in stage.get(key, [])]
         paths = [output if isinstance(output, str) else next(iter(output)) for output in outputs]
@@ -27,12 +25,7 @@ def stages() -> str:
 def stage_details() -> str:
     """What each stage says of itself: the docstring of its module."""
     text = ""
-    for name in _load():
+    for name in read_stages():
         first, files, *rest = inspect.cleandoc(importlib.import_module(f"pipeline.{name}").__doc__ or "").replace("``", "`").split("\n\n")
         text += "\n".join([f"\n### {name}\n", first, "", "```", files, "```", *(f"\n{paragraph}" for paragraph in rest), ""])
     return text + "\n"
-
-
-def _load() -> dict[str, Any]:
-    definitions: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return definitions
