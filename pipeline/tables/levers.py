@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pipeline import artifacts
+from pipeline.drifting.shifts import holm
 from pipeline.markdown import table
 from pipeline.tables.cells import mean
 from pipeline.tables.results import MODELS, REVISED
 
 LEVERS = Path("metrics/reference/levers.json")
 LEAST_P = 0.001  # that is told as a number
-Name = TypeVar("Name")
 TEACHERS = {
     "wider": "product of the five below",
     "product": "product of the first three below",
@@ -44,7 +44,7 @@ def recipes_table(judged: str, told: dict[str, Any]) -> str:
     """
     header = ["recipe", "accuracy, %", "change, points", "p", "by part", "divergence, nats", "agrees with the teachers, %"]
     first, *others = told["recipes"]
-    corrected = holm({name: told["recipes"][name]["against"]["p"] for name in others})
+    corrected = dict(zip(others, holm([told["recipes"][name]["against"]["p"] for name in others]), strict=True))
     rows = sorted(told["recipes"].items(), key=lambda item: -item[1]["accuracy"]["mean"])
     text = table(header, [_row(row, None if name == first else corrected[name]) for name, row in rows])
     text += f"\nTheir teachers' product on the same rows: {mean(told['teachers']['product'])}"
@@ -58,7 +58,7 @@ def suspects_table(told: dict[str, Any]) -> str:
     """What acting on suspect labels is worth."""
     header = ["who learns", "suspect labels", "accuracy, %", "change, points", "p", "by part"]
     acts = {(learner, act): after for learner, row in told["learners"].items() for act, after in row["acts"].items()}
-    corrected = holm({key: after["against_all_labels"]["p"] for key, after in acts.items()})
+    corrected = dict(zip(acts, holm([after["against_all_labels"]["p"] for after in acts.values()]), strict=True))
     rows = []
     for learner, row in told["learners"].items():
         rows.append([TEACHERS[learner], "as they are", mean(row["all_labels"]), "", "", ""])
@@ -102,19 +102,6 @@ def final_table(told: dict[str, Any]) -> str:
 
 def _on_test(row: dict[str, Any]) -> list[str]:
     return [mean(row[key]) if key in row else "learnt from" for key in ("accuracy", "macro_f1", "without_twins", "sample")]
-
-
-def holm(p: dict[Name, float]) -> dict[Name, float]:
-    """p-values of several comparisons, so corrected that one below a level is luck, in any of them, no more often than the level says.
-
-    Holm (1979), "A simple sequentially rejective multiple test procedure": the smallest times their number, the next times one less, and
-    so on, none below one before it.
-    """
-    corrected: dict[Name, float] = {}
-    least = 0.0
-    for rank, name in enumerate(sorted(p, key=p.__getitem__)):
-        least = corrected[name] = max(least, min(1.0, (len(p) - rank) * p[name]))
-    return corrected
 
 
 def _machines(told: dict[str, Any]) -> str:
