@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.revisions import git, head
 
 
-def committed_head(repository: Path = Path()) -> str:
+def committed_head() -> str:
     """The commit of HEAD; says so when the working tree has changes that a clone will not see."""
-    commit, dirty = head(repository)
+    commit, dirty = head(Path())
     if dirty:
         print("note: uncommitted changes are not part of this run: it works on the last commit", flush=True)
     return commit
@@ -28,19 +27,21 @@ def clone(commit: str, folder: Path) -> None:
     (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {(folder / '.dvc' / 'cache').resolve()}\n", encoding="utf-8")
 
 
-def run(folder: Path, *command: str) -> Iterator[str]:
-    """Runs a command in a clone, passing its output through.
+def run(folder: Path, *command: str) -> list[str]:
+    """Runs a command in a clone, passing its output through as it comes.
 
-    Yields:
+    Returns:
         Its lines.
 
     Raises:
         UserError: it failed.
     """
+    lines = []
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
-            yield line
+            lines.append(line)
     if process.returncode:
         raise UserError(f"{folder}: {' '.join(command)}: exit code {process.returncode}: see the lines above")
+    return lines

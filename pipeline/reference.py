@@ -95,7 +95,7 @@ def run_stages(folder: Path, commit: str, file: Path) -> dict[str, Any]:
     cost = kept if kept["commit"] == commit else nothing
     for stage in read_stages(folder):
         started = time.monotonic()
-        if any(line.startswith(f"Running stage '{stage}'") for line in list(run(folder, "dvc", "repro", stage))):
+        if any(line.startswith(f"Running stage '{stage}'") for line in run(folder, "dvc", "repro", stage)):
             cost["wall_seconds"][stage] = round(time.monotonic() - started, 1)
             cost["peak_rss_mib"] = max(cost["peak_rss_mib"], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // RSS_A_MIB)
             artifacts.write_json(file, cost)
@@ -108,8 +108,7 @@ def run_seed(folder: Path, commit: str, data: str, seed: int) -> dict[str, Any]:
     if file.exists() and artifacts.read_json(file)["commit"] == commit:
         done: dict[str, Any] = artifacts.read_json(file)
         return done
-    for _ in run(folder, "python", "-m", "pipeline.compose", *PLANS[data].of_seed(seed)):
-        pass
+    run(folder, "python", "-m", "pipeline.compose", *PLANS[data].of_seed(seed))
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".cost")
     cost = run_stages(folder, commit, part)

@@ -207,7 +207,7 @@ def main() -> None:
     for path in documents:
         path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
     if NOTEBOOK.exists():
-        list(run(HERE, "python", "-m", "pipeline.tour"))
+        run(HERE, "python", "-m", "pipeline.tour")
         documents.append(NOTEBOOK)
     git(HERE, "add", "--all", "--", LOCK, str(PARAMS_FILE), *sorted(made), *map(str, documents))
     print(f"resolved; stages that ran: {', '.join(ran) or 'none'}. Now look at `git diff --cached HEAD` and `git commit`")

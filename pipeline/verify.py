@@ -126,8 +126,7 @@ def main() -> None:
         check_commit(committed)
         # DVC skips a stage whose inputs are those of the lock and whose outputs git brought: those of evaluate would vouch for themselves.
         (rebuilt / LOCK).unlink()
-        for _ in run(rebuilt, "dvc", "repro"):
-            pass
+        run(rebuilt, "dvc", "repro")
         print(f"{judge(Revision(committed), Revision(rebuilt))} (commit {commit[:12]})")
 
 
