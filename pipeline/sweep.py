@@ -26,10 +26,11 @@ from optuna.exceptions import StorageInternalError
 
 from pipeline.compose import compose
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import flatten
 from pipeline.params import PARAMS_FILE, read_params
 from pipeline.sweeping.experiment import TARGET, Turnstile
 from pipeline.sweeping.report import tell, write_report
-from pipeline.sweeping.space import Sweep, look_up
+from pipeline.sweeping.space import Sweep
 from pipeline.sweeping.study import open_study
 from pipeline.sweeping.worker import STOPPED, Worker
 
@@ -66,10 +67,8 @@ def _check_name(file: Path, name: str, params: dict[str, Any]) -> None:
     stage = name.split(".", maxsplit=1)[0]
     if stage not in SWEPT:
         raise UserError(f"{file}: sweep.knobs.{name}: a sweep is of knobs of {', '.join(SWEPT)}: remove it")
-    try:
-        look_up(params, name)
-    except KeyError:
-        raise UserError(f"{file}: sweep.knobs.{name}: no such knob: docs/params.md lists them") from None
+    if name not in flatten(params):
+        raise UserError(f"{file}: sweep.knobs.{name}: no such knob: docs/params.md lists them")
 
 
 def _misfit(name: str, value: object, params: dict[str, Any], scratch: Path) -> str | None:

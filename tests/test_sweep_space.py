@@ -7,14 +7,13 @@ import pytest
 import yaml
 
 from pipeline.compose import compose
-from pipeline.sweeping.space import Knob, Value, look_up, override
+from pipeline.sweeping.space import Knob, Value, override
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1e-05, 1.5e-7, 3, True, None, "soft"])
 def test_an_override_gives_hydra_the_very_value(tmp_path: Path, value: Value) -> None:
     compose([override("train.learning_rate", value)], tmp_path / "params.yaml")
-    params = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
-    found = look_up(params, "train.learning_rate")
+    found = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))["train"]["learning_rate"]
     assert (type(found), found) == (type(value), value)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import optuna
 from pydantic import Field, model_validator
 
@@ -81,23 +79,6 @@ class Sweep(Params):
         if not self.prune:
             return optuna.pruners.NopPruner()
         return optuna.pruners.MedianPruner(n_startup_trials=self.full_trials, n_warmup_steps=self.full_epochs)
-
-
-def look_up(params: dict[str, Any], knob: str) -> Value:
-    """The value of a knob in composed params.
-
-    Raises:
-        KeyError: there is no such knob.
-    """
-    found: Any = params
-    for part in knob.split("."):
-        if not isinstance(found, dict):
-            raise KeyError(knob)
-        found = found[part]
-    if isinstance(found, dict | list):
-        raise KeyError(knob)
-    value: Value = found
-    return value
 
 
 def override(knob: str, value: Value) -> str:

@@ -14,10 +14,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline.errors import UserError
-from pipeline.lock import read_stages
+from pipeline.lock import flatten, read_stages
 from pipeline.run_files import PYPROJECT
 from pipeline.sweeping.experiment import TARGET
-from pipeline.sweeping.space import Sweep, look_up
+from pipeline.sweeping.space import Sweep
 
 MADE_FROM = "made_from"  # attributes of the study
 NAME = "name"
@@ -43,7 +43,8 @@ def open_study(url: str, name: str, heartbeat_s: int, space: Sweep, params: dict
         return study
     study.set_user_attr(NAME, secrets.token_hex(2))  # a study of the same name, begun anew, must not meet the experiments of this one
     study.set_user_attr(MADE_FROM, made_from)
-    now = {knob: look_up(params, knob) for knob in space.knobs}
+    said = flatten(params)
+    now = {knob: said[knob] for knob in space.knobs}
     if outside := [knob for knob, value in now.items() if not space.knobs[knob].contains(value)]:
         print(f"note: {outside[0]} is {now[outside[0]]} now, which the sweep leaves out: what there is now will not be among the trials")
     else:

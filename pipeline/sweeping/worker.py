@@ -16,11 +16,11 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import TrialState
 
 from pipeline.errors import UserError
-from pipeline.lock import LOCK, parse_lock
+from pipeline.lock import LOCK, flatten, parse_lock
 from pipeline.params import PARAMS_FILE
 from pipeline.progress import Epoch
 from pipeline.sweeping.experiment import METRICS, ExperimentError, Turnstile, read_file, run_experiment
-from pipeline.sweeping.space import Sweep, look_up, override
+from pipeline.sweeping.space import Sweep, override
 from pipeline.sweeping.study import NAME, RETRIES
 
 FAILURES = 3  # of one worker in a row: then it is not the draw
@@ -132,9 +132,9 @@ def judge(study: optuna.Study, name: str, values: dict[str, Any]) -> float:
         ExperimentError: the experiment ran with other values, or left no metrics.
         UserError: its rows are not those of the trials before.
     """
-    params = yaml.safe_load(read_file(name, str(PARAMS_FILE)))
-    if other := [knob for knob, value in values.items() if look_up(params, knob) != value]:
-        raise ExperimentError(f"experiment {name}: {other[0]}: {look_up(params, other[0])!r} instead of {values[other[0]]!r}")
+    params = flatten(yaml.safe_load(read_file(name, str(PARAMS_FILE))))
+    if other := [knob for knob, value in values.items() if params[knob] != value]:
+        raise ExperimentError(f"experiment {name}: {other[0]}: {params[other[0]]!r} instead of {values[other[0]]!r}")
     prepared = {out.path: out.md5 for out in parse_lock(read_file(name, LOCK))["prepare"].outs}
     if study.user_attrs.get(PREPARED, prepared) != prepared:
         raise UserError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
+from pipeline.lock import flatten
 from pipeline.markdown import table
 from pipeline.params import PARAMS_FILE
 from pipeline.serving.settings import Settings
@@ -19,7 +19,8 @@ def params() -> str:
     text = ""
     for name, values in yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8")).items():
         section = getattr(importlib.import_module(f"pipeline.{name}"), f"{name.capitalize()}Params")
-        rows = [[f"`{key}`", kind, f"`{_value(values, key)}`", meaning] for key, kind, meaning in _fields(section)]
+        said = flatten(values)
+        rows = [[f"`{key}`", kind, f"`{'null' if said[key] is None else said[key]}`", meaning] for key, kind, meaning in _fields(section)]
         text += f"\n## {name}\n\n" + table(["knob", "type and range", "in params.yaml", "meaning"], rows)
     return text + "\n"
 
@@ -36,12 +37,6 @@ def settings() -> str:
         for (name, kind, meaning), field in zip(_fields(Settings), Settings.model_fields.values(), strict=True)
     ]
     return table(["setting", "type and range", "default", "meaning"], rows)
-
-
-def _value(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        values = values[part]
-    return "null" if values is None else values
 
 
 def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
