@@ -84,13 +84,6 @@ class PaddedExamples(Examples):
         return inputs
 
 
-def few(queries: Queries, count: int | None) -> Queries:
-    """The first queries, or all."""
-    return Queries(
-        queries.names[:count], queries.texts[:count], queries.ids[:count], None if queries.labels is None else queries.labels[:count]
-    )
-
-
 def start(params: TrainParams, queries: Queries) -> tuple[BertForSequenceClassification, torch.Tensor | None]:
     """The student as it starts, and the teacher's dimensions that it kept."""
     labels, vocabulary = read_labels(FEATURES), FEATURES / artifacts.TOKENIZER / artifacts.VOCABULARY
@@ -124,9 +117,9 @@ def all_rows(lengths: np.ndarray, batch_size: int, seed: int) -> LengthBuckets:
 def distilled(params: TrainParams) -> Contender:
     """As the stage `train` does it."""
     queries, _ = read_split(FEATURES, "train")
-    copies, part = read_queries(FEATURES, artifacts.AUGMENTED), few(queries, QUERIES)
+    copies, part = read_queries(FEATURES, artifacts.AUGMENTED), queries.ids[:QUERIES]
     rows = np.concatenate([np.arange(len(part)) + copy * len(queries) for copy in range(params.copies_per_epoch)])
-    ids = [*part.ids, *(copies.ids[row] for row in rows)]
+    ids = [*part, *(copies.ids[row] for row in rows)]
     soft = [np.load(SOFT / artifacts.SOFT_TRAIN)[: len(part)], np.load(SOFT / artifacts.SOFT_AUGMENTED)[rows]]
     student, kept = start(params, queries)
     learner, examples = beside_teacher(student, kept, TEACHER / artifacts.FINETUNED, Examples(ids, np.concatenate(soft)), params)
@@ -139,7 +132,7 @@ def ordinary(params: TrainParams, count: int | None = QUERIES) -> Contender:
     """The ordinary way, on the first queries or all."""
     queries, labels = read_split(FEATURES, "train")
     student, _ = start(params, queries)
-    examples = PaddedExamples(few(queries, count).ids, labels[:count])
+    examples = PaddedExamples(queries.ids[:count], labels[:count])
     buckets = all_rows(np.full(len(examples), PADDED), params.batch_size, params.seed)  # all alike: any order
     plan = replace(schedule(params), epochs=ORDINARY_EPOCHS, precision="fp32")
     return Contender(Lesson(student, student.classifier, examples, buckets, hard_loss, plan))
@@ -149,9 +142,9 @@ def encoder(params: TrainParams, count: int | None = QUERIES) -> Contender:
     """The base encoder on the labels of the first queries or all."""
     queries, labels = read_split(FEATURES, "train")
     model = PooledClassifier(load_encoder(ENCODER), len(read_labels(FEATURES)), normalize=False)
-    part, teach = few(queries, count), read_params("teach", TeachParams).model_copy(update={"precision": params.precision})
-    buckets = all_rows(np.array([len(tokens) for tokens in part.ids]), teach.finetuned.batch_size, teach.seed)
-    lesson = Lesson(model, model.head, Examples(part.ids, labels[:count]), buckets, hard_loss, finetuning(teach))
+    part, teach = queries.ids[:count], read_params("teach", TeachParams).model_copy(update={"precision": params.precision})
+    buckets = all_rows(np.array([len(tokens) for tokens in part]), teach.finetuned.batch_size, teach.seed)
+    lesson = Lesson(model, model.head, Examples(part, labels[:count]), buckets, hard_loss, finetuning(teach))
     return Contender(lesson, partial(occurring_rows, model.encoder, queries.ids))
 
 
