@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -68,8 +68,8 @@ def in_raw_rows(train: Sequence[Query], test: Sequence[Query]) -> Defects:
     found: Defects = {"empty": [], "duplicate": [], "conflicting": [], "also_in_test": [], "repeated_in_test": [], "personal_data": []}
     kept_train, kept_test = ([query for query in queries if not is_empty(_row(query))] for queries in (train, test))
     found["empty"] = [defect(query, "no visible character") for query in (*train, *test) if is_empty(_row(query))]
-    in_train, in_test = _by_text(kept_train), _by_text(kept_test)
-    of_intents = {text: _by_intent(queries) for text, queries in in_train.items()}
+    in_train, in_test = (_by(queries, lambda query: comparable(query.text)) for queries in (kept_train, kept_test))
+    of_intents = {text: _by(queries, lambda query: query.intent) for text, queries in in_train.items()}
     reasons = reasons_to_drop([_row(query) for query in kept_train], [_row(query) for query in kept_test])
     for query, reason in zip(kept_train, reasons, strict=True):
         key = comparable(query.text)
@@ -134,17 +134,10 @@ def _row(query: Query) -> Row:
     return Row(0, query.text, query.intent)
 
 
-def _by_text(queries: Iterable[Query]) -> dict[str, list[Query]]:
+def _by(queries: Iterable[Query], key: Callable[[Query], str]) -> dict[str, list[Query]]:
     found: defaultdict[str, list[Query]] = defaultdict(list)
     for query in queries:
-        found[comparable(query.text)].append(query)
-    return found
-
-
-def _by_intent(queries: Iterable[Query]) -> dict[str, list[Query]]:
-    found: defaultdict[str, list[Query]] = defaultdict(list)
-    for query in queries:
-        found[query.intent].append(query)
+        found[key(query)].append(query)
     return found
 
 
