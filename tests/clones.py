@@ -63,11 +63,16 @@ def write_small_csv(path: Path) -> None:
         csv.writer(target).writerows([("message", "team"), *((row["text"], row["intent"]) for row in rows)])
 
 
+def users_csv(clone: Path) -> Path:
+    """Where the small file is, from whichever clone."""
+    return (clone.parent / "mine.csv").resolve()
+
+
 def small_overrides(clone: Path, *more: str) -> list[str]:
     """`-S` options of a run on the small file that takes seconds a stage, with more overrides if any."""
     overrides = [
         "data=csv",
-        f"fetch.train={clone.parent / 'mine.csv'}",
+        f"fetch.train={users_csv(clone)}",
         "fetch.text_column=message",
         "fetch.label_column=team",
         "experiment=smoke",

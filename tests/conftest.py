@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import fcntl
+import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,20 +30,43 @@ def committed_run() -> None:
 
 
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all workers of this session see."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
     folder = tmp_path_factory.mktemp("user") / "clone"
     clone_working_tree(folder)
-    write_small_csv(folder.parent / "mine.csv")
+    rows = folder.parent / "mine.csv"
+    write_small_csv(rows)
+    rows.symlink_to(rows.replace(shared / "mine.csv"))  # one path, which the params hold, or `fetch` of a copied run would run again
     return folder
 
 
 @pytest.fixture(scope="session")
-def first_run(clone: Path) -> Run:
-    """The first `dvc exp run` in the clone; its results are committed, so that tests can go back to them."""
-    run = timed_run(clone)
-    sh(clone, "git", "add", "--all")
-    sh(clone, "git", "commit", "--quiet", "-m", "first run")
-    return run
+def first_run(clone: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The first `dvc exp run` in the clone; its results are committed, so that tests can go back to them.
+
+    One worker makes it, and the others take a copy. That is there whole or not at all, so that where the worker dies the next one makes it.
+    """
+    made = shared / "first_run"
+    with (shared / "first_run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            run = timed_run(clone)
+            sh(clone, "git", "add", "--all")
+            sh(clone, "git", "commit", "--quiet", "-m", "first run")
+            copy = tmp_path_factory.mktemp("first_run")
+            shutil.copytree(clone, copy / "clone", symlinks=True)
+            (copy / "run.json").write_text(json.dumps(run))
+            copy.rename(made)
+            return run
+    shutil.rmtree(clone)
+    shutil.copytree(made / "clone", clone, symlinks=True)
+    return Run(*json.loads((made / "run.json").read_text()))
 
 
 @pytest.fixture

@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from clones import INTENTS, ROWS, STAGES, Run, restore, sh, small_overrides, small_run, stages_run
+from clones import INTENTS, ROWS, STAGES, Run, restore, sh, small_overrides, small_run, stages_run, users_csv
 from hub_standin import serve
 from scipy.special import softmax
 from toys import opened
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
 
+from pipeline.calibration import fit_temperature
 from pipeline.encoders import ENCODERS
 from pipeline.ensemble import PRODUCT, Ensemble
 from pipeline.features import read_queries, read_split
@@ -38,12 +39,13 @@ def test_all_stages_run_in_order_on_a_users_own_csv(clone: Path, first_run: Run)
     report = json.loads((clone / "metrics/evaluate.json").read_text())
     assert list(report) == ["tinybert", "teacher", "teacher_finetuned", "base_encoder", "bag_of_words"]
     assert report["base_encoder"]["accuracy"] > 0.6  # five unlike intents: a baseline that knows nothing would have 0.2
+    assert report["teacher_finetuned"]["accuracy"] > 0.4  # of an epoch or two
     keys = {f"{name}{end}" for name in ("accuracy", "macro_f1", "top3_accuracy", "nll", "ece") for end in ("", "_low", "_high")}
     assert set(report["tinybert"]) == keys | {"parameters"}
 
 
 def test_predictions_name_rows_of_the_users_file(clone: Path, first_run: Run) -> None:
-    with (clone.parent / "mine.csv").open(encoding="utf-8", newline="") as handle:
+    with users_csv(clone).open(encoding="utf-8", newline="") as handle:
         lines = [None, *csv.reader(handle)]  # line numbers count from 1; no text spans lines
     with (clone / "metrics/predictions.csv").open(encoding="utf-8", newline="") as handle:
         predictions = list(csv.DictReader(handle))
@@ -89,6 +91,8 @@ def test_soft_targets_are_the_teachers_opinion_of_the_row_they_stand_in(clone: P
 def test_confidences_are_calibrated_by_the_temperature_that_train_found(clone: Path, first_run: Run) -> None:
     student, temperature = load_student(clone / "models/tinybert")
     assert temperature == json.loads((clone / "metrics/train.json").read_text())["temperature"] != 1
+    validation, labels = read_split(clone / "data/features", "validation")
+    assert temperature == pytest.approx(fit_temperature(run_batches(student, validation.ids, "fp32"), labels), abs=1e-3)
     queries, _ = read_split(clone / "data/features", "test")
     p_NC = softmax(run_batches(student, queries.ids, "fp32") / temperature, axis=1)
     with (clone / "metrics/predictions.csv").open(encoding="utf-8", newline="") as handle:

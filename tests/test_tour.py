@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from clones import Run, sh
+from clones import Run, sh, users_csv
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -54,7 +54,7 @@ def test_it_runs_on_a_users_own_data_and_shows_none_of_their_texts(clone: Path, 
     check_outputs(notebook, clone)
     text = "\n".join(shown(notebook))
     assert re.search(r"^\| train\.csv:\d+ \|", text, re.MULTILINE)
-    queries = [line.rsplit(",", 1)[0] for line in (clone.parent / "mine.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    queries = [line.rsplit(",", 1)[0] for line in users_csv(clone).read_text(encoding="utf-8").splitlines()[1:]]
     assert [query for query in queries if query.strip('"') in text] == []
     assert sh(clone, "git", "status", "--porcelain") == ""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clones import Run, link_environment, sh, stages_run
+from clones import Run, link_environment, sh, stages_run, users_csv
 from github_standin import BOT, REPOSITORY, TOKEN, GitHub, serve_github
 from runner_standin import Action, Inputs, Runner, load_workflow
 from small_runs import commit, labels, predict, write_run
@@ -77,7 +77,7 @@ class Office:
         new = {
             "config.yaml": [("data: sample", "data: csv"), ("experiment: null", "experiment: smoke")],
             "data/csv.yaml": [
-                ("SET_fetch.train_TO_YOUR.csv", str(clone.parent / "mine.csv")),
+                ("SET_fetch.train_TO_YOUR.csv", str(users_csv(clone))),
                 ("text_column: text", "text_column: message"),
                 ("label_column: label", "label_column: team"),
             ],
