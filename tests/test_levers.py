@@ -7,6 +7,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,9 @@ def study(checkout: Path, *options: str) -> tuple[str, dict[str, Any]]:
 
 def study_here(checkout: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """In this process: what learns would be started in others."""
-    monkeypatch.chdir(checkout)
     monkeypatch.setattr(sys, "argv", ["levers", *WHERE, *options])
-    main()
+    with chdir(checkout):
+        main()
 
 
 def figures(checkout: Path) -> dict[str, Any]:
