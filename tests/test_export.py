@@ -19,6 +19,7 @@ from pipeline.features import read_split
 from pipeline.inference import run_batches
 from pipeline.manifest import read_manifest
 from pipeline.onnx_session import multiplies_bytes, open_session, order_by_length, run_session
+from pipeline.quantize import quantize
 from pipeline.student import load_student
 
 PARAMS = ExportParams(graph="int8", int8_agreement=0.995, int8_accuracy_loss=0.002, seed=1)
@@ -73,6 +74,15 @@ def test_the_int8_graph_is_small_and_its_weights_are_bytes(project: Path) -> Non
     tables = {item.name: item for item in onnx.load(project / "models/onnx/int8.onnx").graph.initializer}
     large = [item for item in tables.values() if np.prod(item.dims) > 512 and "pooler" not in item.name]
     assert {item.data_type for item in large} <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+
+
+def test_the_int8_graph_is_measured_on_training_queries_and_not_on_those_that_judge_it(project: Path) -> None:
+    graph = onnx.load(project / "models/onnx/fp32.onnx")
+    small = {
+        split: quantize(graph, read_split(project / "data/features", split)[0].ids).SerializeToString(deterministic=True)
+        for split in ("train", "test")
+    }
+    assert (project / "models/onnx/int8.onnx").read_bytes() == small["train"] != small["test"]
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other CPUs multiply bytes exactly")

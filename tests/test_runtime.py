@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipeline.errors import UserError
 from pipeline.runtime import check_device, fix_runtime, is_main_process, resolve_precision, share
@@ -54,6 +56,26 @@ def test_of_several_processes_each_takes_the_gpu_of_its_rank(
         monkeypatch.setenv("LOCAL_RANK", rank)
     fix_runtime(threads=2, seed=0)
     assert told == taken
+
+
+@pytest.fixture
+def restored_runtime() -> Iterator[None]:
+    """What a process is held to, as it was before."""
+    threads, is_deterministic, state = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    with threadpool_limits():
+        yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(is_deterministic)
+    torch.set_rng_state(state)
+
+
+@pytest.mark.usefixtures("restored_runtime")
+@pytest.mark.parametrize(("threads", "seed"), [(1, 3), (2, 4)])
+def test_threads_seed_and_kernels_are_fixed_for_the_process(threads: int, seed: int) -> None:
+    torch.use_deterministic_algorithms(False)
+    fix_runtime(threads, seed)
+    assert (torch.get_num_threads(), torch.initial_seed(), torch.are_deterministic_algorithms_enabled()) == (threads, seed, True)
+    assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] in ("blas", "openmp")} == {threads}
 
 
 def test_torchrun_tells_a_process_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

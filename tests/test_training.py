@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import BertConfig, BertForSequenceClassification
 
 from pipeline.batching import LengthBuckets
@@ -10,7 +11,7 @@ from pipeline.inference import run_batches
 from pipeline.runtime import fix_runtime
 from pipeline.training import Examples, Lesson, Schedule, _optimizer, fit, hard_loss, soft_loss
 
-EPOCHS = 25
+EPOCHS, BATCH, WARM_UP = 25, 16, 0.1
 RNG = np.random.default_rng(0)
 IDS = [np.array([2, *RNG.integers(10, 60, size=RNG.integers(2, 9)), 3]) for _ in range(64)]
 LABELS = np.array([int(tokens[1] > 35) for tokens in IDS])
@@ -23,11 +24,11 @@ def model() -> BertForSequenceClassification:
     )
 
 
-def train(precision: str = "fp32") -> tuple[BertForSequenceClassification, list[tuple[int, float, int]]]:
+def train(precision: str = "fp32", head_learning_rate: float = 3e-3) -> tuple[BertForSequenceClassification, list[tuple[int, float, int]]]:
     fix_runtime(threads=2, seed=0)
     student, seen = model(), []
-    schedule = Schedule(EPOCHS, 3e-3, 3e-3, warmup_fraction=0.1, weight_decay=0.01, precision=precision, device="cpu", seed=5)
-    buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), 16, 5)
+    schedule = Schedule(EPOCHS, 3e-3, head_learning_rate, WARM_UP, weight_decay=0.01, precision=precision, device="cpu", seed=5)
+    buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), BATCH, 5)
     lesson = Lesson(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule)
     fit(lesson, lambda epoch, loss: seen.append((epoch, loss, buckets.epoch)))
     return student, seen
@@ -58,10 +59,34 @@ def test_the_head_has_its_own_rate_and_only_matrices_outside_the_embeddings_deca
         assert [told[name] for name in names] == [(rate, decay)] * len(names)
 
 
+def test_rates_rise_to_their_peaks_and_fall_to_nothing() -> None:
+    rates: list[list[float]] = []
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append([group["lr"] for group in optimizer.param_groups]))
+    try:
+        train(head_learning_rate=6e-3)
+    finally:
+        hook.remove()
+    steps = EPOCHS * len(IDS) // BATCH
+    warm_up = round(WARM_UP * steps)
+    expected = [min(step / warm_up, (steps - step) / (steps - warm_up)) for step in range(steps)]
+    assert {max(each) for each in zip(*rates, strict=True)} == {3e-3, 6e-3}
+    for each in zip(*rates, strict=True):
+        np.testing.assert_allclose(np.array(each) / max(each), expected, atol=1e-9)
+
+
 def test_two_trainings_give_the_same_bits() -> None:
     for precision in ("fp32", "bf16"):
         first, second = train(precision)[0].state_dict(), train(precision)[0].state_dict()
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_learned_in_bf16_answers_in_the_precision_it_is_asked_for() -> None:
+    student = train("bf16")[0]
+    fresh = BertForSequenceClassification(student.config)
+    fresh.load_state_dict(student.state_dict())
+    exact, rounded = run_batches(student, IDS, "fp32"), run_batches(student, IDS, "bf16")
+    np.testing.assert_array_equal(exact, run_batches(fresh, IDS, "fp32"))
+    assert (rounded != exact).any()
 
 
 def test_soft_loss_is_the_divergence_plus_the_teachers_entropy() -> None:
