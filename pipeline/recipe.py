@@ -118,7 +118,7 @@ def teach_student(
         lesson: what it is taught; the model is the student or has it as a part, see `beside_teacher`.
         validation: queries to judge by.
         validation_labels: their class indices, shape (N,).
-        at_epoch_end: called with epoch (1-based), mean training loss and validation accuracy.
+        at_epoch_end: called with epoch (1-based), mean training loss and validation accuracy, all in the precision of the training.
     """
 
     def judge(epoch: int, loss: float) -> None:

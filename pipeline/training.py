@@ -122,7 +122,9 @@ class BucketTrainer(Trainer):
     ) -> torch.Tensor:
         """Mean loss of a batch, and what the model itself adds to it."""
         targets = inputs.pop("targets")
-        outputs = model(**inputs)
+        # not `bf16` of the TrainingArguments: that leaves the model with an autocast of its own, whatever precision it is asked for later
+        with torch.autocast(self.args.device.type, dtype=torch.bfloat16, enabled=self.lesson.schedule.precision == "bf16"):
+            outputs = model(**inputs)
         loss = self.lesson.loss(outputs.logits.float(), targets)
         return loss if outputs.loss is None else loss + outputs.loss
 
@@ -176,7 +178,6 @@ def fit(lesson: Lesson, at_epoch_end: Callable[[int, float], None]) -> None:
             learning_rate=schedule.learning_rate,
             lr_scheduler_type="linear",
             warmup_steps=schedule.warmup_fraction,
-            bf16=schedule.precision == "bf16",
             use_cpu=schedule.device == "cpu",
             seed=schedule.seed,
             logging_strategy="epoch",
