@@ -108,7 +108,7 @@ def _tools() -> list[Origin]:
         for name in re.findall(r"setup-cml@\w+.*?version: \"([\d.]+)\"", text, re.DOTALL):
             rows.append(Origin(f"CML {name}", "GitHub, its release", VERSION_ALONE, "Apache-2.0", f"`{path.stem}`"))
     python = sorted({v for path in WORKFLOWS.glob("*.yaml") for v in re.findall(r'"(3\.\d+)"', path.read_text(encoding="utf-8"))})
-    rows.append(Origin(f"Python {', '.join(python)}", "GitHub's runner image", "its version, over TLS", "PSF-2.0", "workflows"))
+    rows.append(Origin(f"Python {', '.join(python)}", "GitHub's runner image", VERSION_ALONE, "PSF-2.0", "workflows"))
     for path in (CI, *sorted(DOCKERFILES.glob("*.Dockerfile"))):
         text = path.read_text(encoding="utf-8").replace("\\\n", "")
         for packages in APT.findall(text):

@@ -11,7 +11,7 @@ from pipeline import artifacts
 from pipeline.drifting.shifts import holm
 from pipeline.markdown import table
 from pipeline.tables.cells import mean
-from pipeline.tables.results import MODELS, REVISED
+from pipeline.tables.results import HEADER, MODELS, REVISED, WITHOUT_TWINS
 
 LEVERS = Path("metrics/reference/levers.json")
 LEAST_P = 0.001  # that is told as a number
@@ -88,15 +88,14 @@ def final_table(told: dict[str, Any]) -> str:
     """The recipes that were trained on all rows, on the official test split, beside their teachers."""
     rows = [[f"{MODELS[artifacts.STUDENT]}: {row['what']}", *_on_test(row)] for row in told["students"].values()]
     rows += [[title, *_on_test(told["teachers"][name])] for name, title in TEACHERS.items() if name in told["teachers"]]
-    header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %"]
     seeds = "; ".join(f"{name}: seeds {', '.join(map(str, row['seeds']))}" for name, row in told["students"].items())
     device = " --device cuda" if any("gpu" in machine for machine in told["machines"]) else ""
     alone = f"{told['queries_without_twins']:,} of {told['queries']:,}"
-    return table(header, rows) + (
+    return table(HEADER, rows) + (
         f"\n`python -m benchmarks.levers --data build/banking77{device} --final {'|'.join(told['students'])}`, mean ± standard deviation "
         f"over students ({seeds}), official test split, scored once a student; {_machines(told)}. Without twins: on the {alone} test "
-        "queries whose most similar training query is no near twin of the same label (token Jaccard similarity of 0.8 or "
-        f"more). Our sample: its {told['queries_of_the_sample']:,} queries; only models never trained on it have a figure; {REVISED}.\n"
+        f"{WITHOUT_TWINS}. Our sample: its {told['queries_of_the_sample']:,} queries; "
+        f"only models never trained on it have a figure; {REVISED}.\n"
     )
 
 

@@ -10,12 +10,15 @@ from pipeline import artifacts
 from pipeline.artifacts import STUDENT
 from pipeline.errors import UserError
 from pipeline.markdown import table
+from pipeline.near_twins import TWIN
 from pipeline.params import PARAMS_FILE
 from pipeline.run_files import METRICS
 from pipeline.tables.cells import interval, mean
 
 REFERENCE, SEEDS = Path("metrics/reference/banking77.json"), Path("metrics/reference/sample_seeds.json")
 REVISED = "rows of it were revised where a classifier of BANKING77 on MiniLM-L6 disagreed, which flatters what is made of it"
+WITHOUT_TWINS = f"queries whose most similar training query is no near twin of the same label (token Jaccard similarity of {TWIN} or more)"
+HEADER = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %"]
 MODELS = {
     STUDENT: "**TinyBERT, distilled** (student)",
     "teacher": "product of the three below (teacher)",
@@ -75,18 +78,16 @@ def reference() -> str:
         ]
         for name, row in run["models"].items()
     ]
-    header = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %", "parameters, millions"]
     stages = list(run["wall_seconds"])
     again = sum(run["wall_seconds"][stage] for stage in stages[stages.index("train") :]) * (len(run["seeds"]) - 1)
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     elsewhere = (
-        f" Without twins: on the {run['without_twins']['queries']:,} test queries whose most similar training query is no near twin of "
-        "the same label (token Jaccard similarity of 0.8 or more). "
+        f" Without twins: on the {run['without_twins']['queries']:,} test {WITHOUT_TWINS}. "
         f"Our sample: its {run['sample']['queries']:,} queries, none of which any model has seen; {REVISED}."
         if "sample" in run
         else ""
     )
-    return table(header, rows) + (
+    return table([*HEADER, "parameters, millions"], rows) + (
         f"\n`{run['command']}`, n = {len(run['seeds'])} students (mean ± standard deviation; seeds "
         f"{', '.join(map(str, run['seeds']))}), official test split, "
         f"scored {run['test_scorings']} times by this command (and by what docs/experiments.md tells of); "
