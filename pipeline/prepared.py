@@ -17,7 +17,7 @@ def read_texts(folder: Path, split: str) -> list[str]:
     Raises:
         UserError: there is no such table.
     """
-    texts: list[str] = _read(folder, split, ["text"])["text"].to_pylist()
+    texts: list[str] = read_columns(folder, split, ["text"])["text"].to_pylist()
     return texts
 
 
@@ -27,12 +27,17 @@ def read_labelled(folder: Path, split: str) -> tuple[list[str], list[str]]:
     Raises:
         UserError: there is no such table.
     """
-    rows = _read(folder, split, ["text", "label"])
+    rows = read_columns(folder, split, ["text", "label"])
     names = artifacts.read_json(folder / artifacts.LABELS)
     return rows["text"].to_pylist(), [names[i] for i in rows["label"].to_pylist()]
 
 
-def _read(folder: Path, split: str, columns: list[str]) -> pa.Table:
+def read_columns(folder: Path, split: str, columns: list[str]) -> pa.Table:
+    """Columns of the table of a split.
+
+    Raises:
+        UserError: there is no such table.
+    """
     path = folder / artifacts.split_table(split)
     if not path.exists():
         raise UserError(f"{path}: no such file: run `dvc repro prepare`, or `dvc pull`")

@@ -17,19 +17,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
 from dvc.utils.serialize import dump_yaml
 
 from pipeline.clone import run
 from pipeline.compose import CONFIGS, compose
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.lock import LOCK, PIPELINE, read_stages
+from pipeline.lock import LOCK, NOTEBOOK, PIPELINE, read_stages
 from pipeline.packages import written_by_hand
 from pipeline.params import PARAMS_FILE
 from pipeline.revisions import git, try_git
-from pipeline.tables.blocks import BLOCK, DEPENDENCIES, find_documents, render
-from pipeline.tour import NOTEBOOK
+from pipeline.tables.blocks import BLOCK, DEPENDENCIES, find_documents, write_documents
 
 HERE = Path()
 BASE, OURS, THEIRS = 1, 2, 3  # git's stages of a file in conflict
@@ -109,6 +107,8 @@ def merge_notebook(conflict: Conflict) -> str | None:
 
 
 def _cells(notebook: str | None) -> list[tuple[str, str]] | None:
+    import nbformat  # noqa: PLC0415  imports slowly, and only a notebook in conflict needs it
+
     return None if notebook is None else [(cell.cell_type, cell.source) for cell in nbformat.reads(notebook, as_version=4).cells]
 
 
@@ -203,9 +203,7 @@ def main() -> None:
     made = prepare(conflicts)
     print(f"in conflict, and made anew: {', '.join(sorted(conflicts)) or 'nothing'}", flush=True)
     ran = [match[1] for line in run(HERE, *command) if (match := re.match(r"Running stage '(.+)'", line))]
-    documents = find_documents()
-    for path in documents:
-        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+    documents = write_documents()
     if NOTEBOOK.exists():
         run(HERE, "python", "-m", "pipeline.tour")
         documents.append(NOTEBOOK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from tokenizers import Encoding, Tokenizer
 
 from pipeline import artifacts
@@ -13,6 +12,7 @@ from pipeline.auditing.defects import Query
 from pipeline.cleaning import clean
 from pipeline.errors import UserError
 from pipeline.personal_data import mask
+from pipeline.prepared import read_columns
 from pipeline.rows import read_rows
 
 REMEDY = "run `dvc repro prepare`, or `dvc pull`"
@@ -44,15 +44,13 @@ def read_prepared(folder: Path, dataset: Path) -> tuple[list[Query], list[str]]:
     sources = {artifacts.RAW_TRAIN: names["train"], artifacts.RAW_TEST: names["test"]}
     queries: dict[str, Query] = {}
     for split in artifacts.SPLITS:  # after prepare.refit training has the validation rows too: they count as validation
-        path = folder / artifacts.split_table(split)
-        if not path.exists():
-            raise UserError(f"{path}: no such file: {REMEDY}")
-        table = pq.read_table(path)
+        columns = ["id", "text", "label"]
+        table = read_columns(folder, split, columns)
         intents: list[str] = artifacts.read_json(folder / artifacts.LABELS)
-        for name, text, label in zip(*(table[column].to_pylist() for column in ("id", "text", "label")), strict=True):
+        for name, text, label in zip(*(table[column].to_pylist() for column in columns), strict=True):
             file, _, line = name.rpartition(":")
             if sources.get(file) is None:
-                raise UserError(f"{path}: row {name} is of no file in {dataset}: run `dvc repro prepare`")
+                raise UserError(f"{folder / artifacts.split_table(split)}: row {name} is of no file in {dataset}: run `dvc repro prepare`")
             queries[name] = Query(f"{sources[file]}:{line}", split, text, intents[label])
     return sorted(queries.values(), key=lambda query: artifacts.SPLITS.index(query.split)), intents
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from pipeline.errors import exit_with_one_line
-from pipeline.tables.blocks import find_documents, render
+from pipeline.tables.blocks import write_documents
 from pipeline.tables.results import results
 
 
@@ -17,11 +17,10 @@ def main() -> None:
     """Prints the results, or rewrites the documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="regenerate the documents")
-    if not parser.parse_args().write:
+    if parser.parse_args().write:
+        write_documents()
+    else:
         print(results(), end="")
-        return
-    for path in find_documents():
-        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,14 @@ def find_documents() -> list[Path]:
     return [path for path in found if BLOCK.search(path.read_text(encoding="utf-8"))]
 
 
+def write_documents() -> list[Path]:
+    """Makes the generated blocks of all documents anew; returns the documents."""
+    documents = find_documents()
+    for path in documents:
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return documents
+
+
 def render(document: str) -> str:
     """A document with its generated blocks made anew.
 

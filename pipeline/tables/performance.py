@@ -49,8 +49,6 @@ def training_table(result: dict[str, Any]) -> str:
     }
     if not all(row["full"] for row in contenders):
         columns = {}
-    elif not all("peak_rss_mib" in row["full"] for row in contenders):
-        del columns["peak, MiB"]
     header = ["", "queries/s", *columns]
     rows = [[row["title"], spread(row["queries_per_second"]), *(column(row["full"]) for column in columns.values())] for row in contenders]
     return (
