@@ -1,6 +1,6 @@
 """The decision rule: from logits to calibrated probabilities, to whether a person is asked, and to sets of labels.
 
-One rule for what `evaluate` and `export` measure and what the service says; in the float type of what it is given.
+The service answers by all of it, `export` measures by the first, `evaluate` by the others; in the float type of what it is given.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from pipeline.features import Queries
 from pipeline.inference import run_batches
 from pipeline.pooled import PooledClassifier, load_pooled
 
+ENCODERS = ("base_encoder", "teacher_finetuned")
 PRODUCT = "teacher"
+NAMES = (artifacts.BAG_OF_WORDS, *ENCODERS, PRODUCT)
 
 
 class Ensemble:
@@ -29,21 +31,20 @@ class Ensemble:
 
         The product of experts (Hinton 1999) is the renormalised sum of log-probabilities: one confident "no" is a veto.
         """
-        members = {
-            "bag_of_words": self.bag_of_words.log_probabilities(queries.texts),
-            "base_encoder": log_softmax(run_batches(self.base_encoder, queries.ids, precision), axis=1),
-            "teacher_finetuned": log_softmax(run_batches(self.finetuned, queries.ids, precision), axis=1),
-        }
+        members = {artifacts.BAG_OF_WORDS: self.bag_of_words.log_probabilities(queries.texts)}
+        for name, encoder in self._encoders().items():
+            members[name] = log_softmax(run_batches(encoder, queries.ids, precision), axis=1)
         return members | {PRODUCT: log_softmax(sum(members.values()), axis=1)}
 
     def parameters(self) -> dict[str, int]:
         """Number of weights of each member and of all together (both encoders counted)."""
-        members = {
-            "bag_of_words": self.bag_of_words.parameters,
-            "base_encoder": sum(parameter.numel() for parameter in self.base_encoder.parameters()),
-            "teacher_finetuned": sum(parameter.numel() for parameter in self.finetuned.parameters()),
-        }
+        members = {artifacts.BAG_OF_WORDS: self.bag_of_words.parameters}
+        for name, encoder in self._encoders().items():
+            members[name] = sum(parameter.numel() for parameter in encoder.parameters())
         return members | {PRODUCT: sum(members.values())}
+
+    def _encoders(self) -> dict[str, PooledClassifier]:
+        return dict(zip(ENCODERS, (self.base_encoder, self.finetuned), strict=True))
 
     def save(self, folder: Path) -> None:
         """Writes a folder a member; the frozen encoder itself stays in ``data/raw/encoder``."""

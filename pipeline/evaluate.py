@@ -29,7 +29,7 @@ from pipeline.batching import Ids
 from pipeline.calibration import reliability
 from pipeline.command_line import read_paths
 from pipeline.csv_files import write_table
-from pipeline.ensemble import PRODUCT, Ensemble
+from pipeline.ensemble import NAMES, Ensemble
 from pipeline.errors import exit_with_one_line
 from pipeline.features import read_labels, read_split
 from pipeline.inference import run_batches
@@ -40,7 +40,7 @@ from pipeline.sources import read_csv
 from pipeline.student import load_student
 from pipeline.tokens import encode
 
-MODELS = (STUDENT, PRODUCT, "teacher_finetuned", "base_encoder", "bag_of_words")
+MODELS = (STUDENT, *reversed(NAMES))
 CONFUSIONS = 30
 
 

@@ -1,4 +1,4 @@
-"""The only reader of ``params.yaml``. Each stage declares a typed model of its own section and sees no other.
+"""``params.yaml`` as stages read it: each declares a typed model of its own section and sees no other.
 
 The fields' descriptions and bounds are the reference table of ``docs/params.md``.
 """

@@ -20,7 +20,7 @@ BATCH_SIZE = 128
 
 
 def subclone(large: BertModel, small: BertModel, ids: Ids) -> torch.Tensor:
-    """Fills ``small`` (in place) with the coordinates of ``large`` that carry most.
+    """Fills ``small`` (in place), which must fit (``check_fits``), with the coordinates of ``large`` that carry most.
 
     Kept are: the hidden dimensions with the most energy over the corpus; layers at even distances, first and last among them, rounded up
     (of six, for four: the first, third, fifth and sixth);
@@ -29,11 +29,7 @@ def subclone(large: BertModel, small: BertModel, ids: Ids) -> torch.Tensor:
 
     Returns:
         The kept hidden dimensions of ``large``, ascending, shape (hidden of ``small``,).
-
-    Raises:
-        ValueError: ``small`` is larger than ``large`` somewhere, or has another number of heads.
     """
-    check_fits(large.config, small.config)
     dims = _largest(_hidden_energy(large, ids), small.config.hidden_size)
     with torch.no_grad():
         _copy_embeddings(large, small, dims)
