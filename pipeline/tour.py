@@ -21,9 +21,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from pipeline.errors import UserError, exit_with_one_line
-from pipeline.lock import LOCK, MODEL, check_output
+from pipeline.lock import LOCK, MODEL, NOTEBOOK, check_output
 
-NOTEBOOK = Path("docs/tour.ipynb")
 PATIENCE_S = 600  # for one cell; on a free machine the slowest takes five seconds
 STARTUP_S = 600
 

@@ -15,10 +15,9 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_commit
 
 from pipeline.errors import UserError
-from pipeline.lock import read_stages
+from pipeline.lock import NOTEBOOK, read_stages
 from pipeline.resolve_lock import Conflict, is_edited, made_by_stages, merge_document, merge_locks, merge_notebook, prepare, read_conflicts
 from pipeline.tables.blocks import render
-from pipeline.tour import NOTEBOOK
 
 SHOW_ACCURACY = 'import json; print(json.load(open("../metrics/evaluate.json"))["tinybert"]["accuracy"])'
 

@@ -16,8 +16,8 @@ from clones import Run, sh, users_csv
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 
-from pipeline.lock import folder_md5
-from pipeline.tour import LOCK, MODEL, NOTEBOOK, code_sha256, tidy
+from pipeline.lock import LOCK, MODEL, NOTEBOOK, folder_md5
+from pipeline.tour import code_sha256, tidy
 
 
 def read(path: Path) -> NotebookNode:
