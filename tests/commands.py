@@ -62,7 +62,6 @@ ELSEWHERE: dict[str, str] = {
     "dvc exp run -S experiment=no_teacher": _HARD,
     "dvc exp run -S student=scratch": _HARD,
     "dvc exp run -S train.learning_rate=1e-4": _WALK,
-    "python -m pipeline.score inbox/ answers/ --ray --workers 2": "test_ray_scoring.py::test_ray_writes_the_same_bytes",
     "python -m pipeline.serve --model models/onnx": "test_serve.py::test_the_pipelines_own_model_answers_as_it_was_evaluated",
     "dvc exp run -S 'train.report_to=[dvclive,wandb]'": "test_trackers.py::test_the_student_is_the_same_bytes",
     "dvc exp run -S data=csv -S fetch.train=/path/to/train.csv -S prepare.mask_personal_data=true": (
@@ -125,6 +124,7 @@ NOT_RUN: dict[str, str] = {
     "hf auth login": "needs an account; the tests publish to a hub of their own with a token",
     "wandb login": "needs an account; the tests run offline and against a service of their own",
     "pip install ray==2.60.0": "an extra of hundreds of megabytes that changes the environment",
+    "python -m pipeline.score inbox/ answers/ --ray --workers 2": "needs Ray; where it is installed, tests/test_ray_scoring.py runs it",
     "RAY_ADDRESS=ray-head:6379 python -m pipeline.score /mnt/inbox /mnt/answers --ray --workers 64": "needs machines of a cluster",
     "dvc exp remove --queue": "empties the queue that another test fills",
     "dvc commit train": "stands after a training by hand",
