@@ -21,7 +21,7 @@ from pipeline.inference import run_batches
 from pipeline.metrics import accuracy
 from pipeline.params import Device, Params, Precision
 from pipeline.pooled import load_encoder
-from pipeline.runtime import share
+from pipeline.runtime import is_main_process, share
 from pipeline.student import StudentParams
 from pipeline.training import Examples, Lesson, Loss, Schedule, fit, hard_loss, soft_loss
 from pipeline.vocabulary import occurring_rows
@@ -76,11 +76,12 @@ def examples_of(
     """
     ids, targets, per_epoch = queries.ids, labels, 0
     if params.targets == "soft":
-        ids, per_epoch = [*queries.ids, *copies.ids], params.copies_per_epoch
-        targets = np.concatenate([np.load(soft_targets / file) for file in (artifacts.SOFT_TRAIN, artifacts.SOFT_AUGMENTED)])
+        targets, per_epoch = np.load(soft_targets / artifacts.SOFT_TRAIN), params.copies_per_epoch
     made = len(copies) // len(queries)
     if per_epoch > made:
         raise UserError(f"params.yaml: train.copies_per_epoch: {per_epoch}: only {made} were made: raise featurize.augmented_copies")
+    if per_epoch:  # else nobody would ask for the hidden states of the copies, which take room and time
+        ids, targets = [*ids, *copies.ids], np.concatenate([targets, np.load(soft_targets / artifacts.SOFT_AUGMENTED)])
 
     lengths = np.array([len(tokens) for tokens in ids])
     rows = epoch_rows(len(queries), made, per_epoch)
@@ -154,7 +155,8 @@ def beside_teacher(
     """What learns, and from which examples: with hidden states of the teacher, unless the params ask for labels or probabilities alone."""
     if params.targets == "hard" or not params.hidden_weight:
         return student, examples
-    print(f"teacher: hidden states of {len(examples)} texts", flush=True)
+    if is_main_process():
+        print(f"teacher: hidden states of {len(examples)} texts", flush=True)
     encoder = load_encoder(teacher, params.device)
     guided, states = guide(student, encoder, kept, examples.ids, params.hidden_weight, params.precision)
     return guided, Examples(examples.ids, examples.targets, states)

@@ -89,7 +89,8 @@ def main() -> None:
     in_train = validation.overlaps(queries)
     check_calibration(params.calibration_temperature, in_train)
     model, lesson = set_up(args, labels, queries, labels_N, params)
-    print(f"student: {model.num_parameters():,} parameters, {len(lesson.buckets)} steps an epoch", flush=True)
+    if is_main_process():
+        print(f"student: {model.num_parameters():,} parameters, {len(lesson.buckets)} steps an epoch", flush=True)
     told = track(params.report_to, params.model_dump(), args.plots) if is_main_process() else nullcontext(lambda *_: None)
     with told as log:
         teach_student(model, lesson, validation, validation_labels, log)

@@ -69,6 +69,12 @@ def test_labels_are_of_the_queries_alone(tmp_path: Path) -> None:
     assert [(told.ids[row][1] - 10, told.targets[row]) for row in sorted(epoch(buckets, 0))] == [(0, 0), (1, 1), (2, 2)]
 
 
+def test_copies_that_no_epoch_shows_take_no_part(tmp_path: Path) -> None:
+    told, buckets = examples(tmp_path, copies_per_epoch=0)
+    assert (len(told), len(told.targets)) == (QUERIES, QUERIES)  # the teacher's hidden states are of all of them
+    assert [tuple(told.targets[row]) for row in sorted(epoch(buckets, 0))] == [(query, -1) for query in range(QUERIES)]
+
+
 def test_more_copies_than_were_made_are_one_line(tmp_path: Path) -> None:
     assert examples(tmp_path, copies_per_epoch=MADE)
     with pytest.raises(UserError, match=r"train\.copies_per_epoch: 5: only 4 were made: raise featurize\.augmented_copies"):
@@ -91,6 +97,18 @@ def test_hidden_states_are_learnt_where_they_weigh_and_targets_are_soft(
         assert shown.batch([4, 0])["teacher_states"].shape == (4 + 4, 2, small_bert.config.hidden_size)
     else:
         assert (learner, shown) == (student, seen)
+
+
+def test_of_several_processes_the_first_alone_prints(
+    small_bert: BertModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_bert.save_pretrained(tmp_path / "teacher")
+    student = BertForSequenceClassification(BertConfig(**(small_bert.config.to_dict() | {"num_labels": 2})))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        beside_teacher(student, None, tmp_path / "teacher", examples(tmp_path)[0], asked(hidden_weight=1.0))
+        assert capsys.readouterr().out.count("hidden states of") == lines
 
 
 def test_the_teachers_are_softened_by_the_temperature_of_the_params() -> None:
