@@ -70,9 +70,10 @@ def test_killed_at_any_point_the_next_run_ends_with_the_same_hashes(finished: Pa
         stage = STAGES[(kill + 3) % len(STAGES)]
         forget(finished, stage)
         process = begin(finished, stage)
-        time.sleep(draw.uniform(0.0, 1.0) * first_run.seconds[stage])
+        time.sleep(draw.uniform(0.0, 0.6) * first_run.seconds[stage])
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        went_on, _ = process.communicate()
+        assert (process.returncode, stages_run(went_on)) == (-signal.SIGKILL, []), f"kill {kill}: {stage} had ended"
         for path, content in whole.items():
             if (finished / path).exists():
                 assert fingerprint(finished / path) == content, f"kill {kill}: {path} is visible and not whole"
