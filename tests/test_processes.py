@@ -57,4 +57,5 @@ def test_two_processes_have_the_loss_curve_of_one_and_write_once(clone: Path, tm
     assert alone[-1] < 0.9 * alone[0]
     np.testing.assert_allclose(together, alone, rtol=1e-3)  # sums round otherwise; the same steps all the same
     assert np.linalg.norm(same - weights) < 0.2 * np.linalg.norm(elsewhere - weights)  # other batches end elsewhere
-    assert printed.count(f"student: epoch {EPOCHS} of {EPOCHS}") == 1
+    for line in ("teacher: hidden states of", "steps an epoch", f"student: epoch {EPOCHS} of {EPOCHS}", "student: validation accuracy"):
+        assert printed.count(line) == 1
