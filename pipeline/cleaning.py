@@ -10,12 +10,20 @@ from pipeline.rows import Row
 from pipeline.text import clean_text
 
 MISSING = {"", "nan"}
+INVISIBLE = {"Cf", "Co"}  # categories of Unicode
+VARIATION_SELECTORS = {chr(code) for code in range(0xFE00, 0xFE10)}  # text or picture: the same sign
 REASONS = ("duplicate", "conflicting", "also_in_test")  # why a row with a text is dropped
 
 
+def visible(text: str) -> str:
+    """The text without characters that nobody sees and the tokenizer drops: format, such as a zero-width space or a BOM, or private use."""
+    seen = (character for character in text if unicodedata.category(character) not in INVISIBLE and character not in VARIATION_SELECTORS)
+    return clean_text("".join(seen))
+
+
 def comparable(text: str) -> str:
-    """What tells texts apart: neither case nor what nobody sees, such as a zero-width space or a BOM, which the tokenizer drops."""
-    return "".join(character for character in text if unicodedata.category(character) != "Cf").strip().casefold()
+    """What tells texts apart: neither case nor what nobody sees."""
+    return visible(text).casefold()
 
 
 def is_empty(row: Row) -> bool:
@@ -24,8 +32,8 @@ def is_empty(row: Row) -> bool:
 
 
 def clean(row: Row) -> Row:
-    """The row with text and intent as they are written before they are used."""
-    return Row(row.line, clean_text(row.text), clean_text(row.intent))
+    """The row with text and intent as they are written before they are used: intents that look alike are one."""
+    return Row(row.line, clean_text(row.text), visible(row.intent))
 
 
 def drop_empty(rows: list[Row], source: str) -> tuple[list[Row], int]:

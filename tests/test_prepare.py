@@ -57,10 +57,17 @@ def test_texts_are_composed_and_spaces_and_control_characters_become_one_space()
 
 
 def test_empty_texts_are_dropped_and_counted_but_an_empty_label_is_an_error() -> None:
-    kept, dropped = drop_empty(rows(("hi", "a"), ("  ", "a"), ("NaN", "b"), ("\u0000", ""), ("\u200b\ufeff", "a")), "mine.csv")
-    assert ([row.line for row in kept], dropped) == ([2], 4)
+    nothing = rows(("  ", "a"), ("NaN", "b"), ("\u0000", ""), ("\u200b\ufeff", "a"), ("\ufe0f", "a"), ("\ue000", "a"))
+    kept, dropped = drop_empty([Row(1, "hi", "a"), *nothing], "mine.csv")
+    assert ([row.line for row in kept], dropped) == ([1], 6)
     with pytest.raises(UserError, match=r"mine\.csv:3: the intent is empty"):
         drop_empty(rows(("hi", "a"), ("ho", " ")), "mine.csv")
+
+
+def test_labels_that_look_alike_are_one() -> None:
+    written = ("top up", "top\u200b up", "\ufefftop up", "top \u200b up", "to\u00adp up", "Top up")
+    kept, _ = drop_empty(rows(*((str(row), intent) for row, intent in enumerate(written))), "mine.csv")
+    assert [row.intent for row in kept] == ["top up"] * 5 + ["Top up"]
 
 
 def test_repeated_conflicting_and_test_texts_leave_train_and_are_counted() -> None:
@@ -68,6 +75,21 @@ def test_repeated_conflicting_and_test_texts_leave_train_and_are_counted() -> No
     kept, dropped = drop_ambiguous(train, rows(("In Test", "a")))
     assert [row.text for row in kept] == ["same", "alone"]
     assert dropped == Counter(duplicate=1, conflicting=2, also_in_test=1)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a family 👪❤ card",
+        "A family 👪❤ card",
+        "a family \u200b 👪❤ card",
+        "\ufeffa fam\u00adily 👪❤\ufe0f card",
+        "a family \ue000 👪\u200d❤ card \u200b",
+    ],
+)
+def test_texts_are_the_same_whatever_nobody_sees(written: str) -> None:
+    same = rows((clean_text(written), "a"), ("a family ❤ card", "a"), ("a family 👪❤ card!", "a"))
+    assert drop_ambiguous(same, rows(("a family 👪❤ card", "a")))[1] == Counter(also_in_test=1)
 
 
 @pytest.mark.parametrize(
