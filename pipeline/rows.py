@@ -1,8 +1,9 @@
-"""The rows of a dataset, as `fetch` writes and `prepare` reads them: CSV with the columns line, text, intent."""
+"""The rows of a dataset, as `fetch` writes and `prepare` reads them (CSV with the columns line, text, intent), and records of any CSV."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,22 @@ class Row(NamedTuple):
     line: int
     text: str
     intent: str
+
+
+def read_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """The records of a CSV file, each with the line it begins on; a blank line is one without fields.
+
+    Raises:
+        csv.Error: it is no CSV (a quote that is opened by mistake would swallow the rows up to the next one); tells the line.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    reader, line = csv.reader(lines, strict=True), 1
+    try:
+        for fields in reader:
+            yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(f"{line}: not valid CSV: {error}: mend the quoting of the row that begins here") from None
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

@@ -22,6 +22,7 @@ from pipeline.metrics import DECIMALS, accuracy, macro_f1
 from pipeline.paired import pair
 from pipeline.params import PARAMS_FILE
 from pipeline.revisions import Revision
+from pipeline.rows import read_records
 
 METRICS, DATA, MACHINE = "metrics/evaluate.json", "metrics/data.json", "metrics/machine.json"
 PREDICTIONS, PARAMS = "metrics/predictions.csv", str(PARAMS_FILE)
@@ -175,14 +176,12 @@ def parse_packages(content: bytes) -> dict[str, str]:
 
 def parse_texts(content: bytes) -> dict[str, str]:
     """The sample's texts by the ids that ``prepare`` gives them: the line of the file a row starts on."""
-    reader = csv.DictReader(io.StringIO(content.decode(), newline=""))
-    if "text" not in (reader.fieldnames or ()):
+    records = read_records(io.StringIO(content.decode(), newline=""))
+    _, header = next(records, (1, []))
+    if "text" not in header:
         raise ValueError("no column 'text'")
-    texts, line = {}, reader.line_num + 1
-    for row in reader:
-        texts[f"train.csv:{line}"] = row["text"]
-        line = reader.line_num + 1
-    return texts
+    at = header.index("text")
+    return {f"train.csv:{line}": fields[at] for line, fields in records if len(fields) > at}
 
 
 def _rows(content: bytes, delimiter: str = ",") -> list[dict[str, str]]:

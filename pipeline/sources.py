@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline import hub
 from pipeline.errors import UserError, misfit
-from pipeline.rows import LONGEST_FIELD, Row
+from pipeline.rows import Row, read_records
 
 NAME_THEM = "name yours with fetch.text_column and fetch.label_column"
 CARD_SUFFIX = ".yaml"
@@ -59,24 +59,20 @@ def read_csv(path: Path, text_column: str, label_column: str, remedy: str = NAME
     Raises:
         UserError: the file is missing, not UTF-8 or no CSV, a column is missing, or there is no row.
     """
-    csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(_decode(path), newline=""), strict=True)
+    records = read_records(io.StringIO(_decode(path), newline=""))
     rows: list[Row] = []
-    line = 1
     try:
-        header = next(reader, [])
+        _, header = next(records, (1, []))
         text_at, label_at = (_find_column(path, header, column, remedy) for column in (text_column, label_column))
-        line = reader.line_num + 1
-        for fields in reader:
+        for line, fields in records:
             if fields:
                 if len(fields) != len(header):
                     raise UserError(
                         f"{path}:{line}: {len(fields)} fields where the header has {len(header)}: quote texts that contain commas"
                     )
                 rows.append(Row(line, fields[text_at], fields[label_at]))
-            line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path}:{line}: not valid CSV: {error}: mend the quoting of the row that begins here") from None
+        raise UserError(f"{path}:{error}") from None
     if not rows:
         raise UserError(f"{path}: 0 rows below the header: nothing to learn from")
     return rows

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.rows import Row
+from pipeline.run_files import parse_texts
 from pipeline.sources import read_card, read_csv
 
 
@@ -40,6 +41,11 @@ def test_a_defect_is_one_line_with_file_and_row(tmp_path: Path, content: str | b
         read_csv(path, "text", "intent")
     assert str(error.value).startswith(str(path))
     assert message in str(error.value)
+
+
+def test_a_report_knows_a_text_by_the_line_its_row_is_read_from(tmp_path: Path) -> None:
+    path = write(tmp_path, 'intent,text\na,one\n\nb,"two\nlines"\r\n\n\nc,three\n')
+    assert parse_texts(path.read_bytes()) == {f"train.csv:{row.line}": row.text for row in read_csv(path, "text", "intent")}
 
 
 def test_a_missing_file_or_a_folder_is_one_line(tmp_path: Path) -> None:

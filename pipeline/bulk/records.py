@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
-from pipeline.rows import LONGEST_FIELD
+from pipeline.rows import read_records
 
 RECORD = "record"  # the one column of a JSONL file: its lines, each a JSON object
 LINES = {b"origin": b"jsonl"}  # metadata of such a table: a CSV file may have a column of that name too
@@ -52,6 +52,8 @@ def read_parts(path: Path, column: str, size: int) -> Iterator[Part]:
         yield from FORMATS[path.suffix.lower()](path, column, size)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except csv.Error as error:
+        raise UserError(f"{path}:{error}") from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what stands on it
             raise
@@ -69,34 +71,18 @@ def check_format(path: Path) -> None:
 
 
 def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
-    csv.field_size_limit(LONGEST_FIELD)
     length = max(path.stat().st_size, 1)
     with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as handle:
-        reader = _records(path, handle)
-        header = [_clean(name) for name in next(reader, [])]
+        records = read_records(handle)
+        header = [_clean(name) for name in next(records, (1, []))[1]]
         if len(header) == 1 and ";" in header[0] and column not in header:
             raise UserError(f"{path}: the columns are separated by ';': write them with commas: the header is {header[0]!r}")
         _check(path, header, column)
         at = header.index(column)
-        for rows in _cut((fields for fields in reader if fields), size):
+        for rows in _cut((fields for _, fields in records if fields), size):
             texts, problems = _split([_csv_text(fields, at, len(header)) for fields in rows])
             columns = [[_clean(fields[i]) if i < len(fields) else None for fields in rows] for i in range(len(header))]
             yield Part(_strings(columns, header), texts, problems, frozenset(header), raw.tell() / length)
-
-
-def _records(path: Path, lines: Iterable[str]) -> Iterator[list[str]]:
-    """The records of a CSV file.
-
-    Raises:
-        UserError: it is no CSV; a quote that is opened by mistake would swallow the rows up to the next one.
-    """
-    reader, line = csv.reader(lines, strict=True), 1
-    try:
-        for fields in reader:
-            yield fields
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{path}:{line}: not valid CSV: {error}: mend the quoting of the row that begins here") from None
 
 
 def _csv_text(fields: list[str], at: int, width: int) -> str | Exception:
