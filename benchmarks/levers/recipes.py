@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.tables.levers import TITLES
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -41,9 +43,7 @@ class Recipe:
 LONG = {"epochs": 24}
 RECIPES = {
     "base": Recipe("the committed recipe"),
-    "labels": Recipe(
-        "labels instead of teachers, as many steps", {"epochs": 24, "hidden_weight": 0.0, "copies_per_epoch": 0}, teacher="labels"
-    ),
+    "labels": Recipe(TITLES["labels"], {"epochs": 24, "hidden_weight": 0.0, "copies_per_epoch": 0}, teacher="labels"),
     "smoothed": Recipe(
         "the same, labels smoothed by 0.1", {"epochs": 24, "hidden_weight": 0.0, "copies_per_epoch": 0}, teacher="labels", smoothing=0.1
     ),

@@ -15,6 +15,7 @@ from pipeline.tables.results import HEADER, MODELS, REVISED, WITHOUT_TWINS
 
 LEVERS = Path("metrics/reference/levers.json")
 LEAST_P = 0.001  # that is told as a number
+TITLES = {"labels": "labels instead of teachers (no hidden states, no copies), as many steps"}  # of a recipe whose recorded title says less
 TEACHERS = {
     "wider": "product of the five below",
     "product": "product of the first three below",
@@ -46,7 +47,7 @@ def recipes_table(judged: str, told: dict[str, Any]) -> str:
     first, *others = told["recipes"]
     corrected = dict(zip(others, holm([told["recipes"][name]["against"]["p"] for name in others]), strict=True))
     rows = sorted(told["recipes"].items(), key=lambda item: -item[1]["accuracy"]["mean"])
-    text = table(header, [_row(row, None if name == first else corrected[name]) for name, row in rows])
+    text = table(header, [_row(TITLES.get(name, row["what"]), row, None if name == first else corrected[name]) for name, row in rows])
     text += f"\nTheir teachers' product on the same rows: {mean(told['teachers']['product'])}"
     if "wider" in told["teachers"]:
         text += f"; with two more fine-tuned encoders in it: {mean(told['teachers']['wider'])}"
@@ -121,10 +122,10 @@ def _against(change: dict[str, Any], p: float) -> list[str]:
     return [f"{points[0]:+.2f} [{points[1]:+.2f}, {points[2]:+.2f}]", f"{p:.3f}" if p >= LEAST_P else f"<{LEAST_P}", parts]
 
 
-def _row(row: dict[str, Any], p: float | None) -> list[str]:
+def _row(title: str, row: dict[str, Any], p: float | None) -> list[str]:
     told = row["divergence"]
     return [
-        row["what"],
+        title,
         mean(row["accuracy"]),
         *(["", "", ""] if p is None else _against(row["against"], p)),
         f"{told['mean']:.3f} ± {told['std']:.3f}",
