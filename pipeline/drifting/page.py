@@ -32,7 +32,7 @@ img {{ max-width: 100% }}
 </style>
 <h1>{verdict}</h1>
 <p>{summary}</p>
-<table><tr><th>check<th>share moved<th>p, corrected<th>verdict</tr>
+<table><tr><th>check<th>share moved, about<th>p, corrected<th>verdict</tr>
 {checks}</table>
 <p>{rule}</p>
 <img alt="distributions of the reference and of the new queries" src="data:image/png;base64,{picture}">
@@ -67,7 +67,7 @@ def _draw_distribution(axis: Axes, reference: np.ndarray, new: np.ndarray) -> No
 
 def _told(report: dict[str, Any], name: str) -> str:
     check = next(check for check in report["checks"] if check["name"] == name)
-    return f"{100 * check['effect']:.0f} % moved: {'drift' if check['drift'] else 'no drift'}"
+    return f"about {100 * check['effect']:.0f} % moved: {'drift' if check['drift'] else 'no drift'}"
 
 
 def write_page(report: dict[str, Any], picture: Path, path: Path) -> None:
@@ -85,8 +85,8 @@ def write_page(report: dict[str, Any], picture: Path, path: Path) -> None:
         verdict="Drift" if report["drift"] else "No drift seen",
         summary=escape(summarize(report)),
         rule=escape(
-            f"Drift: p, corrected for {len(report['checks'])} checks, is at most {report['significance']:g}, and at least "
-            f"{100 * report['least_effect']:g} % of the queries moved."
+            f"Drift: p, corrected for {len(report['checks'])} checks, is at most {report['significance']:g}, and the share of queries that "
+            f"moved is {100 * report['least_effect']:g} % or more. The share is an estimate; of few queries luck makes it larger."
         ),
         checks=checks,
         intents=intents,

@@ -23,7 +23,8 @@ class Check(NamedTuple):
 
     Attributes:
         name: a field of `Profile`.
-        effect: share of the new queries that moved: at least so many would have to be others for the two to be alike.
+        effect: share of the new queries that moved, by estimate: about so many would have to be others for the two to be alike. Of few
+            queries luck is in it, and makes it larger.
         p: probability of such a difference or a larger one, were both drawn from the same queries.
         adjusted_p: corrected for the number of checks.
     """
@@ -41,7 +42,7 @@ class Check(NamedTuple):
 def compare(reference: Profile, new: Profile, classes: int, seed: int = 0, significance: float = SIGNIFICANCE) -> list[Check]:
     """Compares feature by feature: the intents by `compare_intents`, the others by the two-sample Kolmogorov-Smirnov test.
 
-    The Kolmogorov-Smirnov statistic is the widest gap between two cumulative distributions, and thus a lower bound of their total variation
+    The Kolmogorov-Smirnov statistic is the widest gap between two cumulative distributions, which is no wider than their total variation
     distance: the effect of all checks is a share of queries. The p are corrected together by Holm (1979). The intents are resampled often
     enough for their smallest p to be no larger than ``significance`` when it is corrected.
     """
