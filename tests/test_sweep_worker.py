@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from pipeline.errors import UserError
@@ -20,13 +22,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalW
 
 
 @pytest.fixture
-def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
+def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     monkeypatch.setattr(worker, "run_experiment", lambda *_, **__: None)
     monkeypatch.setattr(worker, "judge", lambda *_: 0.5)
-    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/s.db", study_name="s", direction="maximize")
+    storage = RDBStorage(f"sqlite:///{tmp_path}/s.db")
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
     study.set_user_attr(NAME, "x")
     turnstile: Any = None
-    return Worker(study, Sweep(knobs={"train.dropout": Knob(low=0.1, high=0.2)}), [], 1, tmp_path, turnstile, silence_s=60)
+    yield Worker(study, Sweep(knobs={"train.dropout": Knob(low=0.1, high=0.2)}), [], 1, tmp_path, turnstile, silence_s=60)
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def states(study: optuna.Study) -> list[TrialState]:
