@@ -8,12 +8,11 @@ The licence is that of the installed package; of one that is not installed, that
 from __future__ import annotations
 
 import argparse
-import json
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
+
+import httpx2
 
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
@@ -23,7 +22,7 @@ INDEX = "https://pypi.org/pypi"
 SECONDS = 20.0
 
 
-def ask(index: str, name: str) -> dict[str, Any]:
+def ask(client: httpx2.Client, index: str, name: str) -> dict[str, Any]:
     """What the index says of a package: its JSON API, https://docs.pypi.org/api/json/.
 
     Raises:
@@ -31,11 +30,11 @@ def ask(index: str, name: str) -> dict[str, Any]:
     """
     url = f"{index}/{name}/json"
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
-            told: dict[str, Any] = json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise UserError(f"{url}: answers {error.code}: is '{name}' the name of a package?") from None
-    except (OSError, ValueError) as error:
+        answer = client.get(url)
+        if answer.is_error:
+            raise UserError(f"{url}: answers {answer.status_code}: is '{name}' the name of a package?")
+        told: dict[str, Any] = answer.json()
+    except (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise UserError(f"{url}: {error}: run where the package index can be reached; {KNOWN} is as it was") from None
     return told
 
@@ -57,7 +56,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--index", default=INDEX, help=f"an index with PyPI's JSON API ({INDEX})")
     index = parser.parse_args().index.rstrip("/")
-    packages = {name: describe(name, ask(index, name)) for name in sorted(direct(), key=str.lower)}
+    with httpx2.Client(timeout=SECONDS, follow_redirects=True) as client:
+        packages = {name: describe(name, ask(client, index, name)) for name in sorted(direct(), key=str.lower)}
     artifacts.write_json(KNOWN, {"asked": datetime.now(UTC).date().isoformat(), "packages": packages})
     print(f"{KNOWN}: {len(packages)} packages: run `make docs`")
 

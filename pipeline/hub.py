@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_download, hf_hub_url
 
 PREFLIGHT_SECONDS = 5.0
 BROKEN = (OSError, httpx2.HTTPError, RuntimeError)  # of a hub that breaks off: the client, its HTTP client, and Xet, which has the weights
@@ -62,11 +59,9 @@ def first_line(error: Exception) -> str:
 
 
 def _probe(endpoint: str, outcome: list[str]) -> None:
-    request = urllib.request.Request(endpoint, method="HEAD", headers={"User-Agent": f"preflight/{os.getpid()}"})
-    try:
-        with urllib.request.urlopen(request, timeout=PREFLIGHT_SECONDS):
-            outcome.append("")
-    except urllib.error.HTTPError as error:
-        outcome.append(f"the hub answers {error.code}" if error.code >= 500 else "")
-    except (OSError, ValueError) as error:
+    try:  # by the client that will download: its certificates, its proxies
+        code = get_session().head(endpoint, timeout=PREFLIGHT_SECONDS).status_code
+    except (*BROKEN, ImportError, ValueError, httpx2.InvalidURL) as error:  # of a proxy by SOCKS: a package that is not there
         outcome.append(f"the hub cannot be reached: {first_line(error)}")
+    else:
+        outcome.append(f"the hub answers {code}" if code >= 500 else "")

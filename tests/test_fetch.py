@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from clones import sh
 from hub_standin import Hub, serve
 
 from pipeline.encoders import ENCODERS
@@ -144,6 +145,14 @@ def test_a_hub_that_never_answers_is_given_up_long_before_it_would(tmp_path: Pat
         output = fetch(tmp_path, hub.url, code=1, encoder="TinyBERT_General_4L_312D")
         assert time.monotonic() - started < 20  # 5 s of waiting and Python's start; the hub is silent for 30
     assert "the hub did not answer within 5 s" in output
+
+
+def test_the_hub_is_probed_as_it_is_then_asked(tmp_path: Path) -> None:
+    """By the hub's client, which has certificates and proxies of its own to go by: ALL_PROXY is one that urllib does not know."""
+    with serve(tmp_path, REVISION) as proxy:
+        variables = {"HF_ENDPOINT": "http://hub.invalid", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "ALL_PROXY": proxy.url}
+        sh(Path(), sys.executable, "-c", "from pipeline.hub import preflight; preflight()", variables=variables)
+        assert [path.rstrip("/") for path in proxy.asked] == ["http://hub.invalid"]
 
 
 def test_the_hubs_student_comes_at_its_pinned_revision(tmp_path: Path, mirrored: Path) -> None:
