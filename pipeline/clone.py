@@ -22,7 +22,7 @@ def clone(commit: str, folder: Path) -> None:
     if not (folder / ".git").exists():
         folder.mkdir(parents=True, exist_ok=True)
         git(Path(), "clone", "--quiet", "--no-checkout", ".", str(folder))
-    git(folder, "fetch", "--quiet", "origin")
+    git(folder, "fetch", "--quiet", "origin", "HEAD")  # of no branch, if it is detached
     git(folder, "checkout", "--quiet", "--force", "--detach", commit)
     (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {(folder / '.dvc' / 'cache').resolve()}\n", encoding="utf-8")
 
