@@ -11,7 +11,8 @@ RUN python -m venv /venv \
  && pip check \
  && python -m compileall -q /venv/lib
 
-# the final stage takes its files from here alone: no image without a model that dvc.lock vouches for
+# the final stage takes its files from here alone: no image without a model that dvc.lock vouches for. chmod: a checkout made under a strict
+# umask has files that the service's user could not read
 FROM packages AS checked
 WORKDIR /service
 COPY pipeline/__init__.py pipeline/artifacts.py pipeline/check_model.py pipeline/command_line.py pipeline/decision.py pipeline/errors.py \
@@ -20,7 +21,8 @@ COPY pipeline/serving/ pipeline/serving/
 COPY models/onnx/ models/onnx/
 COPY dvc.lock ./
 RUN python -m pipeline.check_model --model models/onnx --lock dvc.lock \
- && python -m compileall -q pipeline
+ && python -m compileall -q pipeline \
+ && chmod -R a+rX .
 
 FROM base
 ARG COMMIT=""
@@ -31,7 +33,7 @@ COPY --from=checked /service /service
 WORKDIR /service
 USER 10001
 EXPOSE 8080
-# asks at SERVE_PORT: set the port by that, not by --port
+# asks at SERVE_PORT: set the port by that, not by --port; and the service itself, not the proxy that Docker may hand to containers
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"SERVE_PORT\"]}/v2/health/live', timeout=2)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{os.environ[\"SERVE_PORT\"]}/v2/health/live', timeout=2)"]
 ENTRYPOINT ["python", "-m", "pipeline.serve"]

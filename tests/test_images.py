@@ -14,6 +14,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 from fastapi import FastAPI
+from json_standin import JsonHandler, JsonServer, serving
 from services import serve
 from toys import opened
 
@@ -25,6 +26,11 @@ from pipeline.serving.settings import read_settings
 API = Path("dockerfiles/api.Dockerfile")
 DOCKERFILES = sorted(Path("dockerfiles").glob("*.Dockerfile"))
 SERVE_LOCK = Path("requirements-serve.lock")
+
+
+class Healthy(JsonHandler):
+    def do_GET(self) -> None:
+        self.send(200, {"live": True})
 
 
 def instructions(dockerfile: Path) -> list[list[str]]:
@@ -155,6 +161,22 @@ def test_a_fresh_environment_from_the_lock_serves_a_checked_model(request: pytes
         for port, code in ((service.url.split(":")[-1], 0), ("1", 1)):
             done = subprocess.run(health, env={"SERVE_PORT": port}, capture_output=True, check=False)
             assert done.returncode == code, done.stderr
+
+
+def test_the_service_may_read_what_a_strict_umask_left_to_its_owner(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o750 if path.is_dir() else 0o640)
+    [build] = [" ".join(words) for words in instructions(API) if words[0] == "RUN" and "pipeline.check_model" in words]
+    subprocess.run(build.split(" && ")[-1], shell=True, cwd=tmp_path, check=True)
+    assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.rglob("*")} == {"0o755", "0o644"}
+
+
+def test_the_health_check_asks_the_service_and_not_a_proxy() -> None:
+    [health] = [json.loads(" ".join(words).split("CMD ")[1]) for words in instructions(API) if words[0] == "HEALTHCHECK" and "CMD" in words]
+    with serving(JsonServer(Healthy)) as service:
+        variables = {"SERVE_PORT": str(service.server_port), "http_proxy": "http://127.0.0.1:1"}
+        subprocess.run([sys.executable, *health[1:]], env=variables, check=True)
 
 
 def test_the_image_for_training_builds_with_what_is_locked_alone() -> None:
