@@ -108,10 +108,13 @@ sbom: install ## what is locked, as CycloneDX with hashes: build/sbom.json
 publish: install ## checkpoint and model card to the hub: shows what it would do (REPO=user/name PUSH=1 does it; ONNX=1: graphs too)
 	@python -m pipeline.publish $(if $(REPO),--repo $(REPO)) $(if $(filter 1,$(PUSH)),--push) $(if $(filter 1,$(ONNX)),--onnx) $(if $(filter 1,$(PUBLIC)),--public)
 
-serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
-	@python -m pipeline.serve --model models/onnx --host $(or $(HOST),127.0.0.1) --port $(or $(PORT),8080)
+# Only from make's own command line: shells and conda export a HOST of theirs.
+given = $(if $(filter command,$(origin $1)),$($1))
 
-abuse: install ## maltreat the service: 500 generated requests an operation, a minute of overload, a fresh environment from the lock
+serve: install ## serve the model: page, HTTP API (HOST=127.0.0.1, PORT=8080)
+	@python -m pipeline.serve --model models/onnx --host $(or $(call given,HOST),127.0.0.1) --port $(or $(call given,PORT),8080)
+
+abuse: install ## stress-test and fuzz the service: 500 generated requests an operation, a minute of overload, a fresh environment from the lock
 	pytest tests/test_abuse.py tests/test_images.py --examples 500 --overload 60 --images
 
 benchmark: install ## how fast the student is taught, where the time goes (FULL=1 trains each to its end; RECORD=1: for the documents, the rivals with FULL=1)
@@ -139,5 +142,7 @@ pull: install ## bring checkpoints and data of this commit from the bucket
 resolve-lock: install ## after a merge with conflicts: make anew what the pipeline makes, dvc.lock first
 	@python -m pipeline.resolve_lock
 
-clean: ## remove what can be made again (not .venv, not the DVC cache)
-	rm -rf build .cache dvc_plots .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove what can be made again (not .venv, the DVC cache, build/wandb)
+	@mkdir -p build
+	find build -mindepth 1 -maxdepth 1 ! -name wandb -exec rm -rf {} +
+	rm -rf .cache dvc_plots .mypy_cache .pytest_cache .ruff_cache

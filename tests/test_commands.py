@@ -122,6 +122,7 @@ def test_the_runs_that_the_tutorial_compares_differ_in_their_data_alone(tmp_path
         (["publish"], "python -m pipeline.publish"),
         (["publish", "REPO=user/name", "PUSH=1"], "python -m pipeline.publish --repo user/name --push"),
         (["publish", "ONNX=1", "PUBLIC=1"], "python -m pipeline.publish --onnx --public"),
+        (["serve", "HOST=0.0.0.0"], "python -m pipeline.serve --model models/onnx --host 0.0.0.0 --port 8080"),
         (["sweep"], "python -m pipeline.sweep --trials 30"),
         (["sweep", "TRIALS=2", "SWEEP=-S data=csv --study real"], "python -m pipeline.sweep --trials 2 -S data=csv --study real"),
     ],
@@ -132,6 +133,26 @@ def test_make_calls_the_module_that_the_tests_call(target: list[str], call: str)
         sh(Path(), "make", "--dry-run", "--no-print-directory", "--assume-old=.venv/installed", *target).splitlines()[-1].split()
         == call.split()
     )
+
+
+def test_a_host_that_a_shell_exports_is_not_where_the_service_listens() -> None:
+    command = ["make", "--dry-run", "--no-print-directory", "--assume-old=.venv/installed", "serve"]
+    assert "--host 127.0.0.1 --port 8080" in sh(Path(), *command, variables={"HOST": "x86_64-conda-linux-gnu", "PORT": "5432"})
+
+
+def test_cleaning_leaves_the_runs_that_are_still_to_be_sent(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_bytes(Path("Makefile").read_bytes())
+    (tmp_path / "pyproject.toml").touch()
+    sh(tmp_path, "make", "clean")
+    for name in ("build/wandb/offline-run-1/a.wandb", "build/report/report.md", ".cache/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sh(tmp_path, "make", "clean")
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [
+        "Makefile",
+        "build/wandb/offline-run-1/a.wandb",
+        "pyproject.toml",
+    ]
 
 
 def test_make_lists_its_commands_where_there_is_little_more_than_a_shell(tmp_path: Path) -> None:
