@@ -187,10 +187,15 @@ def _yours(paths: list[str]) -> str:
     return f"{', '.join(paths)}: in conflict, and written by hand: solve, `git add {' '.join(paths)}`, then run this again"
 
 
+def _merging() -> str | None:
+    """What is merged, if anything is."""
+    found = (theirs for name, theirs in MERGED_HEADS.items() if try_git(HERE, "rev-parse", "--quiet", "--verify", name).returncode == 0)
+    return next(found, None)
+
+
 def _merged_head() -> str:
-    for name, theirs in MERGED_HEADS.items():
-        if try_git(HERE, "rev-parse", "--quiet", "--verify", name).returncode == 0:
-            return theirs
+    if theirs := _merging():
+        return theirs
     raise UserError("git: there are conflicts, but of no merge, rebase, cherry-pick or revert: solve them by hand")
 
 
@@ -200,6 +205,10 @@ def main() -> None:
     parser.add_argument("--pull", action="store_true", help="bring from the remote what it has, instead of running it")
     command = ["dvc", "repro", *(["--pull"] if parser.parse_args().pull else [])]
     conflicts = read_conflicts()
+    if not conflicts and not _merging():
+        raise UserError(
+            "git: no merge, rebase, cherry-pick or revert is under way, and nothing is in conflict: there is nothing to resolve"
+        )
     made = prepare(conflicts)
     print(f"in conflict, and made anew: {', '.join(sorted(conflicts)) or 'nothing'}", flush=True)
     ran = [match[1] for line in run(HERE, *command) if (match := re.match(r"Running stage '(.+)'", line))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from contextlib import chdir
 from pathlib import Path
 
@@ -16,7 +17,17 @@ from toys import accuracy, clean, configure, make_toy, ours, reproduce, run_and_
 
 from pipeline.errors import UserError
 from pipeline.lock import NOTEBOOK, read_stages
-from pipeline.resolve_lock import Conflict, is_edited, made_by_stages, merge_document, merge_locks, merge_notebook, prepare, read_conflicts
+from pipeline.resolve_lock import (
+    Conflict,
+    is_edited,
+    made_by_stages,
+    main,
+    merge_document,
+    merge_locks,
+    merge_notebook,
+    prepare,
+    read_conflicts,
+)
 from pipeline.tables.blocks import render
 
 SHOW_ACCURACY = 'import json; print(json.load(open("../metrics/evaluate.json"))["tinybert"]["accuracy"])'
@@ -84,6 +95,15 @@ def test_a_merge_ends_with_the_run_of_the_merged_params_that_verify_confirms(toy
     output = ours(toy, "verify")
     assert stages_run(output) == ["prepare", "train", "evaluate"]  # the last too, whose inputs are those of the lock
     assert "verified: all 6 outputs are bit-identical" in output
+
+
+def test_without_a_merge_nothing_is_run_and_nothing_staged(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(toy, "train.scale", 5)
+    monkeypatch.chdir(toy)
+    monkeypatch.setattr(sys, "argv", ["resolve_lock"])
+    with pytest.raises(UserError, match=r"^git: no merge, rebase, cherry-pick or revert is under way, and nothing is in conflict"):
+        main()
+    assert set(sh(toy, "git", "status", "--porcelain").splitlines()) == {" M configs/config.yaml", " M params.yaml"}
 
 
 @pytest.mark.slow
