@@ -206,11 +206,11 @@ def write(folder: Path, found: Found, report: dict[str, Any], max_tokens: int) -
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("build/audit"), help="folder of the report")
+    parser.add_argument("--output", type=Path, default=Path("build/audit"), help="folder of the report (%(default)s)")
     parser.add_argument("--counts", type=Path, help="file for the figures alone (JSON)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with raw/dataset, raw/encoder and prepared")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--seed", type=int, default=42, help="of the folds")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with raw/dataset, raw/encoder and prepared (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
+    parser.add_argument("--seed", type=int, default=42, help="of the folds (%(default)s)")
     return parser.parse_args()
 
 

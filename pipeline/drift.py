@@ -84,14 +84,16 @@ def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", type=Path, help="the new queries")
-    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts")
-    parser.add_argument("--output", type=Path, default=Path("build/drift"), help="folder of the report")
-    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
-    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
-    parser.add_argument("--significance", type=float, default=SIGNIFICANCE, help="chance of an alarm without a cause")
-    parser.add_argument("--least-effect", type=float, default=LEAST_EFFECT, help="share of queries that moved, below which it is no drift")
-    parser.add_argument("--most", type=int, default=10_000, help="of more queries than that, so many are drawn")
-    parser.add_argument("--seed", type=int, default=42, help="of what is drawn")
+    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("build/drift"), help="folder of the report (%(default)s)")
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export` (%(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare` (%(default)s)")
+    parser.add_argument("--significance", type=float, default=SIGNIFICANCE, help="chance of an alarm without a cause (%(default)s)")
+    parser.add_argument(
+        "--least-effect", type=float, default=LEAST_EFFECT, help="share of queries that moved, below which it is no drift (%(default)s)"
+    )
+    parser.add_argument("--most", type=int, default=10_000, help="of more queries than that, so many are drawn (%(default)s)")
+    parser.add_argument("--seed", type=int, default=42, help="of what is drawn (%(default)s)")
     args = parser.parse_args()
     if args.most < FEWEST:
         parser.error(f"--most {args.most}: must be {FEWEST} or more")
@@ -136,7 +138,7 @@ def main() -> None:
     print(summarize(report))
     for check in checks:
         told = "DRIFT" if drifted[check.name] else "no drift"
-        print(f"{check.name}: {100 * check.effect:.1f} % moved, p = {check.adjusted_p:.2g}: {told}")
+        print(f"{check.name}: about {100 * check.effect:.1f} % moved, p = {check.adjusted_p:.2g}: {told}")
     print(f"report: {args.output}/report.html")
     sys.exit(int(report["drift"]))
 

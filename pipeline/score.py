@@ -141,13 +141,15 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", help="a file, a folder, or a glob pattern in quotes")
     parser.add_argument("output", type=Path, help="a file for one file, else a folder")
-    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
-    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts")
-    parser.add_argument("--top-k", type=int, default=5, help="labels with their probabilities in column `top`")
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export` (%(default)s)")
+    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts (%(default)s)")
+    parser.add_argument("--top-k", type=int, default=5, help="labels with their probabilities in column `top` (%(default)s)")
     parser.add_argument("--format", choices=[suffix[1:] for suffix in FORMATS], help="of the outputs, if not that of the inputs")
-    parser.add_argument("--workers", type=int, default=1, help="processes, one core each")
+    parser.add_argument("--workers", type=int, default=1, help="processes, one core each (%(default)s)")
     parser.add_argument("--ray", action="store_true", help="on Ray Data: the cluster of RAY_ADDRESS, else this machine")
-    parser.add_argument("--part-rows", type=int, default=PART_ROWS, help="rows a part: what is lost at most when a worker is killed")
+    parser.add_argument(
+        "--part-rows", type=int, default=PART_ROWS, help="rows a part: what is lost at most when a worker is killed (%(default)s)"
+    )
     args = parser.parse_args()
     for option in ("top_k", "workers", "part_rows"):
         if getattr(args, option) < 1:
