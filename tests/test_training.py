@@ -24,10 +24,12 @@ def model() -> BertForSequenceClassification:
     )
 
 
-def train(precision: str = "fp32", head_learning_rate: float = 3e-3) -> tuple[BertForSequenceClassification, list[tuple[int, float, int]]]:
+def train(
+    precision: str = "fp32", head_learning_rate: float = 3e-3, epochs: int = EPOCHS
+) -> tuple[BertForSequenceClassification, list[tuple[int, float, int]]]:
     fix_runtime(threads=2, seed=0)
     student, seen = model(), []
-    schedule = Schedule(EPOCHS, 3e-3, head_learning_rate, WARM_UP, weight_decay=0.01, precision=precision, device="cpu", seed=5)
+    schedule = Schedule(epochs, 3e-3, head_learning_rate, WARM_UP, weight_decay=0.01, precision=precision, device="cpu", seed=5)
     buckets = LengthBuckets(np.array([len(tokens) for tokens in IDS]), lambda _: np.arange(64), BATCH, 5)
     lesson = Lesson(student, student.classifier, Examples(IDS, LABELS), buckets, hard_loss, schedule)
     fit(lesson, lambda epoch, loss: seen.append((epoch, loss, buckets.epoch)))
@@ -63,10 +65,10 @@ def test_rates_rise_to_their_peaks_and_fall_to_nothing() -> None:
     rates: list[list[float]] = []
     hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append([group["lr"] for group in optimizer.param_groups]))
     try:
-        train(head_learning_rate=6e-3)
+        train(head_learning_rate=6e-3, epochs=5)
     finally:
         hook.remove()
-    steps = EPOCHS * len(IDS) // BATCH
+    steps = 5 * len(IDS) // BATCH
     warm_up = round(WARM_UP * steps)
     expected = [min(step / warm_up, (steps - step) / (steps - warm_up)) for step in range(steps)]
     assert {max(each) for each in zip(*rates, strict=True)} == {3e-3, 6e-3}
