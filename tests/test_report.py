@@ -85,6 +85,17 @@ def test_a_difference_that_the_queries_cannot_tell_is_noise(tree: Path) -> None:
     assert heading(tree).startswith("## ≈ Within noise: accuracy +0.50")
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"), [(42, 25, "0.0498 | ▲ better"), (22, 10, "0.0501 | ≈ within noise"), (20, 10, "0.099 | ≈ within noise")]
+)
+def test_a_p_value_near_the_level_shows_on_which_side_it_is(tmp_path: Path, right: int, wrong: int, told: str) -> None:
+    write_run(tmp_path, TRUTH, predict(TRUTH, range(right)))
+    commit(tmp_path)
+    write_run(tmp_path, TRUTH, predict(TRUTH, range(right, right + wrong)))
+    [row] = [line for line in markdown(tmp_path).splitlines() if line.startswith("| accuracy |")]
+    assert row.endswith(f"| {told} |")
+
+
 def test_a_difference_below_the_spread_of_seeds_is_noise_though_significant(tmp_path: Path) -> None:
     truth = labels(2000)
     write_run(tmp_path, truth, predict(truth, range(400)))

@@ -38,7 +38,7 @@ def headline(findings: Findings) -> str:
             f"{100 * row.after:.2f}",
             points(row.change),
             f"{points(row.low)} to {points(row.high)}",
-            "" if row.p is None else _p_value(row.p),
+            "" if row.p is None else _p_value(row.p, level),
             SIGNS[verdicts[metric]],
         ]
         for metric, row in findings.differences.items()
@@ -236,5 +236,8 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES:,} more"
 
 
-def _p_value(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+def _p_value(p: float, level: float) -> str:
+    if p < 0.001:
+        return "< 0.001"
+    rounded = (f"{p:.{decimals}f}" for decimals in range(3, 7))
+    return next((text for text in rounded if float(text) != level), f"{p:g}")  # on which side of the level it is must be seen
