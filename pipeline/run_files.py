@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from pipeline.artifacts import SAMPLE, STUDENT, models_of
 from pipeline.calibration import expected_calibration_error
-from pipeline.lock import LOCK, Lock, flatten, outputs, parse_lock
+from pipeline.lock import LOCK, Lock, differing, flatten, outputs, parse_lock
 from pipeline.metrics import DECIMALS, accuracy, macro_f1
 from pipeline.paired import pair
 from pipeline.params import PARAMS_FILE
@@ -115,6 +115,11 @@ def read_results(revision: Revision) -> Results:
         texts=read(SAMPLE, parse_texts, {}) if own else {},
         problems=problems,
     )
+
+
+def is_of_recipe(run: dict[str, Any], params: dict[str, Any]) -> bool:
+    """Whether a reference run had these params (dotted keys), but for the seeds that it varied."""
+    return set(differing(flatten(run["params"]), params)) <= set(run.get("varied", ["train.seed"]))
 
 
 def contradictions(results: Results) -> list[str]:

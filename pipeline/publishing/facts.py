@@ -11,9 +11,9 @@ from pipeline.artifacts import SAMPLE, STUDENT
 from pipeline.csv_files import read_table
 from pipeline.encoders import ENCODERS, Encoder
 from pipeline.errors import UserError
-from pipeline.lock import LOCK, PIPELINE, flatten, outputs, read_stages
+from pipeline.lock import LOCK, PIPELINE, outputs, read_stages
 from pipeline.revisions import Revision, head
-from pipeline.run_files import PARAMS, REFERENCES, Results, read_results
+from pipeline.run_files import PARAMS, REFERENCES, Results, is_of_recipe, read_results
 from pipeline.sources import CARD_SUFFIX, read_card
 
 NEEDED = ("data", "features", "train", "machine", "evaluate", "abstention")  # metrics/NAME.json
@@ -119,11 +119,6 @@ def _cost(root: Path, params: dict[str, Any], cpu: str) -> dict[str, Any] | None
     for path in sorted((root / REFERENCES).glob("*.json")):
         run: dict[str, Any] = artifacts.read_json(path)
         all_stages = stages.keys() <= run.get("wall_seconds", {}).keys()
-        if all_stages and run["cpu"] == cpu and _recipe(flatten(run["params"])) == _recipe(params):
+        if all_stages and run["cpu"] == cpu and is_of_recipe(run, params):
             return run
     return None
-
-
-def _recipe(params: dict[str, Any]) -> dict[str, Any]:
-    """All knobs but the student's seed, of which a reference run has several."""
-    return {key: value for key, value in params.items() if key != "train.seed"}

@@ -9,10 +9,11 @@ import yaml
 from pipeline import artifacts
 from pipeline.artifacts import STUDENT
 from pipeline.errors import UserError
+from pipeline.lock import flatten
 from pipeline.markdown import table
 from pipeline.near_twins import TWIN
 from pipeline.params import PARAMS_FILE
-from pipeline.run_files import METRICS
+from pipeline.run_files import METRICS, is_of_recipe
 from pipeline.tables.cells import interval, mean
 
 REFERENCE, SEEDS = Path("metrics/reference/banking77.json"), Path("metrics/reference/sample_seeds.json")
@@ -51,9 +52,9 @@ def results() -> str:
 
 
 def results_and_seeds() -> str:
-    """``results``, and below them how far other seeds move them, where the last run is of the dataset on which that was measured."""
+    """``results``, and below them how far other seeds move them, where the last run is of the recipe of which that was measured."""
     told = artifacts.read_json(SEEDS) if SEEDS.exists() else {}
-    if not told or told["params"]["fetch"]["train"] != yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))["fetch"]["train"]:
+    if not told or not is_of_recipe(told, flatten(yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8")))):
         return results()
     student, teacher = (
         " and ".join(mean(told["models"][model][metric]) for metric in ("accuracy", "macro_f1")) for model in (STUDENT, "teacher")
