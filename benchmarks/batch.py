@@ -79,7 +79,7 @@ def measure(texts: list[str], rows: int, repetitions: int, scratch: Path, args: 
 
 
 def main() -> None:
-    """Writes the archives, scores them by turns, prints."""
+    """Writes the archives, scores them interleaved, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])

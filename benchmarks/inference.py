@@ -197,7 +197,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Loads the rivals, lets them run by turns, prints."""
+    """Loads the rivals, lets them run interleaved, prints."""
     args = read_arguments()
     hold_to_one_core()
     texts, labels = read_labelled(args.data, "test")

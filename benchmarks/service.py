@@ -3,7 +3,7 @@
 Run     python -m benchmarks.service [--quick] [--record] [--model models/onnx] [--data data/prepared]
 
 The service is a process of its own, held to one core where there are more; this process asks it over kept-alive connections from another.
-First one request at a time, by turns with the bare classifier in this process: the difference is the overhead. Then as many
+First one request at a time, interleaved with the bare classifier in this process: the difference is the overhead. Then as many
 connections as each step says, each with its next request as soon as it has an answer: saturation is the step with the most answers a
 second. A request is one query of the test split. A figure is the median over repetitions; beside it the lowest and the highest.
 
@@ -123,7 +123,7 @@ async def put_load(port: int, contents: list[bytes], connections: int, seconds: 
 
 
 async def compare_alone(port: int, texts: list[str], classifier: Classifier) -> np.ndarray:
-    """Milliseconds over HTTP and of the bare classifier, text by text by turns, shape (2, texts)."""
+    """Milliseconds over HTTP and of the bare classifier, interleaved text by text, shape (2, texts)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     taken_2N = np.empty((2, len(texts)))
     for n, text in enumerate(texts):

@@ -2,7 +2,7 @@
 
 Run     python -m benchmarks.training [--repetitions 5] [--full] [--record]
 
-Without --full: queries a second of one epoch over few queries, the contenders by turns, medians and their range; each contender has its
+Without --full: queries a second of one epoch over few queries, the contenders interleaved, medians and their range; each contender has its
 own way of learning:
 
 distilled   the stage `train`: batches of like length, soft targets and the teacher's hidden states out of a file, precision of the params
@@ -225,7 +225,7 @@ def prepare() -> TrainParams:
 
 
 def main() -> None:
-    """Measures by turns, then in full if asked to; or, as a contender of its own, trains once."""
+    """Measures interleaved, then in full if asked to; or, as a contender of its own, trains once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="timed epochs a contender (5)")
     parser.add_argument("--full", action="store_true", help="train each to its end as well")

@@ -33,7 +33,7 @@ def recorded(
         result = artifacts.read_json(file)
         machine = result["machine"]
         where = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)} of {machine['cpu']} ({machine['instructions']})"
-        spreads = f"median [lowest, highest] of {count(result)} repetitions, by turns"
+        spreads = f"median [lowest, highest] of {count(result)} repetitions, interleaved"
         return f"{told(result)}\n`{command}`: {spreads}; {where}, torch {machine['torch']}.\n"
 
     return make
