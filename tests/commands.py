@@ -120,6 +120,8 @@ NOT_RUN: dict[str, str] = {
     'git commit -m "Our bucket" .dvc/config': "stands after a bucket that is the reader's",
     "pytest tests/test_structure.py tests/test_documents.py": "a part of `make test`",
     'git commit -am "a run"': "a step between two that are tested",
+    'git commit --all --message "The lock of another class of machine"': "a step between two that are tested",
+    "dvc repro --force": "the whole pipeline on the sample; `make verify` runs as much in a clone",
     "export SWEEP_STORAGE=postgresql+psycopg://sweeps@db.example.org/sweeps": "needs a database server; the tests share a file of SQLite",
     "hf auth login": "needs an account; the tests publish to a hub of their own with a token",
     "wandb login": "needs an account; the tests run offline and against a service of their own",
