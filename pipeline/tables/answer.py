@@ -37,14 +37,14 @@ def answer() -> str:
 
 
 def glance() -> str:
-    """Size, time and accuracy."""
+    """Size and time of the sample's model, accuracy and cost of BANKING77's."""
     if not (EXPORT.exists() and INFERENCE.exists() and REFERENCE.exists()):
         return "Not measured yet: `make banking77`, `make benchmark-inference RECORD=1`.\n"
     export, inference, reference = (artifacts.read_json(path) for path in (EXPORT, INFERENCE, REFERENCE))
     minutes = sum(reference["wall_seconds"].values()) / 60
     return (
-        f"{export[export['served']]['bytes'] / 1e6:.1f} MB; {inference['p50_ms']:.1f} ms a text on one core of "
-        f"{inference['machine']['cpu']} ([what it costs](docs/performance.md)); "
-        f"{100 * reference['models'][artifacts.STUDENT]['accuracy']['mean']:.1f} % accuracy on BANKING77, "
-        f"taught in {minutes:.0f} minutes on {reference['threads']} CPU cores ([results](#results)).\n"
+        f"`make repro` makes a model of {export[export['served']]['bytes'] / 1e6:.1f} MB that takes {inference['p50_ms']:.1f} ms a text on "
+        f"one core of {inference['machine']['cpu']} ([what it costs](docs/performance.md)); `make banking77` makes one of "
+        f"{100 * reference['models'][artifacts.STUDENT]['accuracy']['mean']:.1f} % accuracy on BANKING77, taught in {minutes:.0f} minutes "
+        f"on {reference['threads']} cores of {reference['cpu']} ([results](#results)).\n"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pipeline import artifacts
 from pipeline.markdown import table
+from pipeline.metrics import wilson
 from pipeline.tables.cells import interval
 
 EXPORT, ABSTENTION = Path("metrics/export.json"), Path("metrics/abstention.json")
@@ -33,7 +35,7 @@ def export() -> str:
 
 
 def abstention() -> str:
-    """What the thresholds do to test queries and to texts of no intent, with 95 % intervals."""
+    """What the thresholds do to test queries and to texts of no intent, shares and means with 95 % intervals."""
     if not ABSTENTION.exists():
         return "Not run yet: `make repro`.\n"
     run = artifacts.read_json(ABSTENTION)
@@ -50,7 +52,12 @@ def abstention() -> str:
         [f"sets with the true intent, % (target {100 * run['conformal']['coverage']:g})", interval(test, "coverage")],
         ["intents a set, mean", labels],
         ["AUROC against texts of no intent", f"{outside['auroc']:.3f}"],
-        [f"of {outside['texts']} such texts let through, %", f"{100 * outside['let_through']:.1f}"],
-        *([f"of {row['texts']} `{kind}`", f"{100 * row['let_through']:.1f}"] for kind, row in outside["by_kind"].items()),
+        [f"of {outside['texts']} such texts let through, %", _let_through(outside)],
+        *([f"of {row['texts']} `{kind}`", _let_through(row)] for kind, row in outside["by_kind"].items()),
     ]
     return table(["", "on test"], rows)
+
+
+def _let_through(row: dict[str, Any]) -> str:
+    low, high = wilson(row["let_through"], row["texts"])
+    return interval(row | {"let_through_low": low, "let_through_high": high}, "let_through")
