@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,15 @@ def test_the_spread_of_seeds_is_told_of_the_recipe_it_was_measured_of_alone(
     told = results.results_and_seeds()
     assert told.startswith(results.results())
     assert ("85.50 ± 0.60 and 85.00 ± 0.70 (student)" in told) == is_told
+
+
+def test_the_noise_floor_is_worked_out_before_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy("pyproject.toml", tmp_path)
+    (tmp_path / "metrics/reference").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert results.noise_floor() == "Not measured yet: `make seeds`.\n"
+    figures = {metric: {"each": [0.85, 0.86, 0.87]} for metric in ("accuracy", "macro_f1")}
+    run = {"seeds": [42, 43, 44], "params": {"fetch": {"train": "data/sample/queries.csv"}}, "models": {"tinybert": figures}}
+    (tmp_path / "metrics/reference/seeds.json").write_text(json.dumps(run))
+    told = "deviation of 1.00 points over 3 seeds (`metrics/reference/seeds.json`), so the floor is 4.30 · √2 · 1.00 = 6.1 points"
+    assert told in results.noise_floor()

@@ -55,12 +55,13 @@ class Spread(NamedTuple):
     unvaried: tuple[str, ...] = ()  # the stages that the change made run anew, and whose seed is not among them
 
     def floor(self, metric: str, significance: float) -> float:
-        """The difference that two runs of one recipe under two seeds stay below, but for a share of ``significance``.
+        """The difference that two runs of one recipe under two seeds stay below, but for a share of ``significance``."""
+        return self.quantile(significance) * math.sqrt(2) * self.std[metric]
 
-        Student's t where the deviation was measured, over few seeds; the normal distribution where it is declared.
-        """
+    def quantile(self, significance: float) -> float:
+        """Student's t where the deviation was measured, over few seeds; the normal distribution where it is declared."""
         law = norm if self.seeds == 1 else t(self.seeds - 1)
-        return float(law.ppf(1 - significance / 2)) * math.sqrt(2) * self.std[metric]
+        return float(law.ppf(1 - significance / 2))
 
 
 class Check(NamedTuple):

@@ -17,7 +17,7 @@ from pipeline.tables.exported import abstention, export
 from pipeline.tables.knobs import params, settings
 from pipeline.tables.levers import levers
 from pipeline.tables.performance import arithmetic, bulk, cost, inference, service, training, training_step
-from pipeline.tables.results import reference, results_and_seeds
+from pipeline.tables.results import noise_floor, reference, results_and_seeds
 from pipeline.tables.sample import out_of_scope, sample
 from pipeline.tables.stages import stage_details, stages
 
@@ -39,6 +39,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "inference": inference,
     "levers": partial(levers, "folds"),
     "levers_by_thirds": partial(levers, "thirds"),
+    "noise_floor": noise_floor,
     "out_of_scope": out_of_scope,
     "params": params,
     "reference": reference,

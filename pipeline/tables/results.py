@@ -7,12 +7,14 @@ from pathlib import Path
 import yaml
 
 from pipeline import artifacts
-from pipeline.artifacts import STUDENT
+from pipeline.artifacts import SAMPLE, STUDENT
 from pipeline.errors import UserError
 from pipeline.lock import flatten
 from pipeline.markdown import table
 from pipeline.near_twins import TWIN
 from pipeline.params import PARAMS_FILE
+from pipeline.reporting.budgets import measured_spread, read_budgets
+from pipeline.revisions import Revision
 from pipeline.run_files import METRICS, is_of_recipe
 from pipeline.tables.cells import interval, mean
 
@@ -62,6 +64,20 @@ def results_and_seeds() -> str:
     return results() + (
         f"\nIn brackets: 95 % intervals, over queries. Over seeds (`{told['command']}`, mean ± standard deviation) accuracy and macro-F1 "
         f"are {student} (student), {teacher} (teacher).\n"
+    )
+
+
+def noise_floor() -> str:
+    """What two seeds differ by on the sample, as `make report` reckons it."""
+    spread, budgets = measured_spread(Revision(Path()), SAMPLE), read_budgets(Path())
+    if spread is None:
+        return "Not measured yet: `make seeds`.\n"
+    level = budgets.significance
+    std, floor = (100 * figure for figure in (spread.std["accuracy"], spread.floor("accuracy", level)))
+    return (
+        f"On the sample accuracy has a standard deviation of {std:.2f} points over {spread.seeds} seeds (`{spread.source}`), so the floor "
+        f"is {spread.quantile(level):.2f} · √2 · {std:.2f} = {floor:.1f} points. The gate tolerates no fall of more than "
+        f"{100 * budgets.accuracy_drop:.1f}.\n"
     )
 
 
