@@ -12,12 +12,14 @@ from pipeline.text import clean_text
 MISSING = {"", "nan"}
 INVISIBLE = {"Cf", "Co"}  # categories of Unicode
 VARIATION_SELECTORS = {chr(code) for code in range(0xFE00, 0xFE10)}  # text or picture: the same sign
+DELETE = "\x7f"  # the service's page saves it in front of a formula's sign, so that no spreadsheet runs it
+UNSEEN = {*VARIATION_SELECTORS, DELETE}
 REASONS = ("duplicate", "conflicting", "also_in_test")  # why a row with a text is dropped
 
 
 def visible(text: str) -> str:
     """The text without characters that nobody sees and the tokenizer drops: format, such as a zero-width space or a BOM, or private use."""
-    seen = (character for character in text if unicodedata.category(character) not in INVISIBLE and character not in VARIATION_SELECTORS)
+    seen = (character for character in text if unicodedata.category(character) not in INVISIBLE and character not in UNSEEN)
     return clean_text("".join(seen))
 
 
