@@ -25,6 +25,7 @@ from benchmarks.processes import run_measured
 from benchmarks.results import add_record, tell
 from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import folder_md5
 from pipeline.prepared import read_texts
 from pipeline.runtime import machine_class
 from pipeline.serving.classifier import Classifier
@@ -97,7 +98,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         runs = [row for rows, times in zip(sizes, repetitions, strict=True) for row in measure(texts, rows, times, Path(scratch), args)]
     graph, machine = Classifier.load(args.model).graph, machine_class(threads=1, precision="fp32")
-    tell({"ray": args.ray, "graph": graph, "runs": runs, "machine": machine}, bulk_table, args.record)
+    model = folder_md5(args.model)
+    tell({"ray": args.ray, "graph": graph, "model": model, "runs": runs, "machine": machine}, bulk_table, args.record)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pipeline.csv_files import read_table
 from pipeline.drifting.profiles import Profile, describe
 from pipeline.drifting.shifts import LEAST_EFFECT, SIGNIFICANCE, compare
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import folder_md5
 from pipeline.prepared import read_texts
 from pipeline.serving.classifier import Classifier
 from pipeline.tables.drift import DRIFT, drift
@@ -146,6 +147,7 @@ def main() -> None:
     rows = alarm_rates(pools, len(classifier.labels), args.draws)
     result = {
         "command": f"python -m benchmarks.drift_power --draws {args.draws}",
+        "model": folder_md5(args.model),
         "significance": SIGNIFICANCE,
         "least_effect": LEAST_EFFECT,
         "train": len(pools["train"].words),

@@ -36,6 +36,7 @@ from tokenizers import Tokenizer
 from benchmarks.results import add_record, tell
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import folder_md5
 from pipeline.onnx_session import BATCH_SIZE, multiplies_bytes
 from pipeline.prepared import read_labelled
 from pipeline.runtime import fix_runtime, machine_class
@@ -214,7 +215,7 @@ def main() -> None:
         taken_RVN = time_latency(rivals, texts, repetitions)
         rates_RV, said = time_bulk(rivals, texts, repetitions)
     result = summarize(served, [rival.name for rival in rivals], taken_RVN, rates_RV, said, labels)
-    result |= {"longest": args.longest, "word_pieces": round(pieces, 2)}
+    result |= {"model": folder_md5(args.model), "longest": args.longest, "word_pieces": round(pieces, 2)}
     tell(result, inference_table, args.record)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 
 from benchmarks.results import add_record, tell
 from pipeline.errors import UserError, exit_with_one_line
+from pipeline.lock import folder_md5
 from pipeline.prepared import read_texts
 from pipeline.runtime import machine_class
 from pipeline.serving.classifier import Classifier
@@ -197,7 +198,7 @@ def main() -> None:
         alone_R2N = np.array([asyncio.run(compare_alone(port, texts, classifier)) for _ in range(repetitions)])
         loads = [[asyncio.run(put_load(port, contents, step, seconds)) for step in steps] for _ in range(repetitions)]
 
-    tell(summarize(alone_R2N, loads, steps), service_table, args.record)
+    tell(summarize(alone_R2N, loads, steps) | {"model": folder_md5(args.model)}, service_table, args.record)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from benchmarks.inference import Rival, no_longer_than
 from benchmarks.processes import run_measured
 from benchmarks.training_step import PYTHON, REST, shares_of
 from pipeline.errors import UserError
+from pipeline.lock import folder_md5
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def test_inference_compares_with_its_rivals_and_ends_with_a_line_of_json(project
     )
     wanted = {"speedup_vs_pipeline_p50", "p50_ms", "bulk_queries_per_second_per_core", "int8_agreement", "machine", "n"}
     assert wanted <= figures.keys()
+    assert figures["model"] == folder_md5(project / "models/onnx")
     assert figures["int8_agreement"] is None or 0.5 < figures["int8_agreement"] <= 1
     assert figures["n"] == 50
     assert figures["speedup_low"] <= figures["speedup_vs_pipeline_p50"] <= figures["speedup_high"]
@@ -59,13 +61,16 @@ def test_inference_compares_with_its_rivals_and_ends_with_a_line_of_json(project
 def test_the_service_is_loaded_and_compared_with_its_bare_classifier(project: Path, prepared: Path) -> None:
     figures = last_line("service", "--quick", "--model", project / "models/onnx", "--data", prepared)
     assert figures["requests_per_second"] > 0
+    assert figures["model"] == folder_md5(project / "models/onnx")
     assert figures["refused"] == 0
     assert figures["overhead_p50_ms"] > 0
 
 
 @pytest.mark.slow
 def test_bulk_scoring_is_measured_by_rows_and_workers(project: Path, prepared: Path) -> None:
-    runs = last_line("batch", "--quick", "--model", project / "models/onnx", "--data", prepared)["runs"]
+    figures = last_line("batch", "--quick", "--model", project / "models/onnx", "--data", prepared)
+    runs = figures["runs"]
+    assert figures["model"] == folder_md5(project / "models/onnx")
     assert [(run["rows"], run["workers"]) for run in runs] == [(1000, 1), (1000, 2), (2000, 1), (2000, 2)]
     assert all(run["rows_per_second"][0] > 0 and run["mib"][0] > 10 for run in runs)
 
@@ -76,8 +81,9 @@ def test_drift_is_simulated_with_and_without_a_cause(project: Path, prepared: Pa
     told = last_line("drift_power", *options, "--output", tmp_path / "drift.json")
     assert told["n"] == 10
     assert told["false_alarms"]["50"] <= 0.2  # ten draws: one of them may be luck
-    rows = json.loads((tmp_path / "drift.json").read_text())["rows"]
-    odd = next(row for row in rows if row["cause"] == "out of scope" and row["share"] == 0.4)
+    kept = json.loads((tmp_path / "drift.json").read_text())
+    assert kept["model"] == folder_md5(project / "models/onnx")
+    odd = next(row for row in kept["rows"] if row["cause"] == "out of scope" and row["share"] == 0.4)
     assert (odd["alarms"], odd["checks"]["unknown"]) == ({"50": 1.0}, 1.0)
 
 

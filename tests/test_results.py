@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tables import results
+from pipeline.tables.cells import another_model
 
 PARAMS = "fetch: {train: mine.csv}\nteach: {seed: 42}\ntrain: {targets: soft, epochs: 7, seed: 42}\n"
 
@@ -40,3 +41,11 @@ def test_the_noise_floor_is_worked_out_before_the_reader(tmp_path: Path, monkeyp
     (tmp_path / "metrics/reference/seeds.json").write_text(json.dumps(run))
     told = "deviation of 1.00 points over 3 seeds (`metrics/reference/seeds.json`), so the floor is 4.30 · √2 · 1.00 = 6.1 points"
     assert told in results.noise_floor()
+
+
+def test_figures_of_another_model_than_the_locked_one_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dvc.lock").write_text("stages: {export: {cmd: x, outs: [{path: models/onnx, md5: a.dir}]}}")
+    monkeypatch.chdir(tmp_path)
+    assert another_model({"model": "a.dir"}) == ""
+    assert another_model({"model": "b.dir"}) == " Of another model than the present one."
+    assert another_model({}) == " Of which model was not recorded."

@@ -1,10 +1,13 @@
-"""Figures as the cells of tables."""
+"""Figures as the cells of tables, and of which model they are."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from pipeline.lock import LOCK, ONNX, outputs, read_lock
 
 
 def interval(row: dict[str, float], metric: str) -> str:
@@ -21,3 +24,11 @@ def mean(figures: dict[str, Any]) -> str:
 def spread(values: Sequence[float], digits: int = 0) -> str:
     """Median, lowest and highest over the repetitions."""
     return f"{statistics.median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"
+
+
+def another_model(result: dict[str, Any]) -> str:
+    """A sentence, where what a benchmark recorded is not of the exported model that the lock names."""
+    if "model" not in result:
+        return " Of which model was not recorded."
+    present = outputs(read_lock(Path(LOCK))).get(ONNX.as_posix())
+    return "" if present and present.md5 == result["model"] else " Of another model than the present one."

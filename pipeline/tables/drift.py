@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline import artifacts
 from pipeline.markdown import table
+from pipeline.tables.cells import another_model
 
 DRIFT = Path("metrics/reference/drift.json")
 
@@ -31,5 +32,5 @@ def drift(path: Path = DRIFT) -> str:
     draws = f"{run['rows'][1]['draws']} draws a cell, {run['rows'][0]['draws']} in the first row"
     return table(header, rows) + (
         f"\n`{run['command']}`: {draws}; no query is drawn twice; {run['train']:,} training and {run['test']:,} test queries; significance "
-        f"{run['significance']:g}, least effect {run['least_effect']:g}.\n"
+        f"{run['significance']:g}, least effect {run['least_effect']:g}.{another_model(run)}\n"
     )

@@ -12,7 +12,7 @@ from pipeline import artifacts
 from pipeline.bulk.records import PART_ROWS
 from pipeline.markdown import table
 from pipeline.run_files import REFERENCES
-from pipeline.tables.cells import spread
+from pipeline.tables.cells import another_model, spread
 from pipeline.tables.results import REFERENCE
 
 FOLDER = Path(REFERENCES)
@@ -80,7 +80,8 @@ def inference_table(result: dict[str, Any]) -> str:
         rows.append([name, *times, right])
     header = ["text to label", "p50, ms", "p99, ms", "times transformers.pipeline (p50)", "bulk, queries/s", "accuracy, %"]
     return table(header, rows) + (
-        f"\nThe {result['n']} test queries of at most {result['longest']} word pieces, {result['word_pieces']:.1f} on average.\n"
+        f"\nThe {result['n']} test queries of at most {result['longest']} word pieces, {result['word_pieces']:.1f} on "
+        f"average.{another_model(result)}\n"
     )
 
 
@@ -91,7 +92,8 @@ def service_table(result: dict[str, Any]) -> str:
         for step, row in result["connections"].items()
     ]
     return table(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows) + (
-        f"\nOne request at a time takes {result['overhead_p50_ms']:.2f} ms longer (p50) than the classifier without HTTP.\n"
+        f"\nOne request at a time takes {result['overhead_p50_ms']:.2f} ms longer (p50) than the classifier without "
+        f"HTTP.{another_model(result)}\n"
     )
 
 
@@ -99,7 +101,7 @@ def bulk_table(result: dict[str, Any]) -> str:
     """A row a number of rows and workers."""
     rows = [[f"{run['rows']:,}", str(run["workers"]), spread(run["rows_per_second"]), spread(run["mib"])] for run in result["runs"]]
     return table(["rows", "workers", "rows/s", "MiB, largest process"], rows) + (
-        f"\nThe test queries over and over, by the {result['graph']} graph{' on Ray' * result['ray']}.\n"
+        f"\nThe test queries over and over, by the {result['graph']} graph{' on Ray' * result['ray']}.{another_model(result)}\n"
     )
 
 
