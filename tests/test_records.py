@@ -11,8 +11,10 @@ import pytest
 
 from pipeline.bulk.records import FORMATS, Part, read_parts
 from pipeline.bulk.table_files import write_tables
+from pipeline.csv_files import read_table
 from pipeline.errors import UserError
 
+LATIN1 = pa.Array.from_buffers(pa.string(), 2, pa.array([b"fine", b"caf\xe9"], pa.binary()).buffers())  # of which the second is no UTF-8
 TEXTS = ["where is my card", 'two\nlines, and a "quote"', "überfällig \U0001f4b3", "=1+1"]
 
 
@@ -79,6 +81,14 @@ def test_csv_rows_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:
     assert parts[0].rows["text"].to_pylist() == ["fine", "", "caf\ufffd", "too", None, "fine"]
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n\r\n"])
+def test_a_blank_line_between_the_rows_of_one_column_is_an_empty_cell(end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'text\n\nfine\n\r\n\n""\nfine' + end)
+    assert problems(path) == ["no text", None, "no text", "no text", "no text", None]
+    assert [row for part in read_all(path) for row in part.rows["text"].to_pylist()] == ["", "fine", "", "", "", "fine"]
+
+
 def test_a_csv_column_whose_name_is_not_utf8_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"text,Gr\xf6\xdfe\nfine,1\n")
@@ -127,6 +137,8 @@ def test_parquet_strings_of_every_kind_are_texts(tmp_path: Path) -> None:
     for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
         path = write_parquet(tmp_path / "a.parquet", text=pa.array(["one", None, "two"]).cast(kind))
         assert [text for part in read_all(path) for text in part.texts] == ["one", "", "two"]
+    path = write_parquet(tmp_path / "a.parquet", text=pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1], pa.int32()), LATIN1))
+    assert problems(path) == ["text is not UTF-8", None, "no text", "text is not UTF-8"]
 
 
 @pytest.mark.parametrize(
@@ -208,3 +220,50 @@ def test_what_json_has_no_form_for_is_null_or_written_out(tmp_path: Path) -> Non
     write_tables([table], tmp_path / "a.jsonl", ".jsonl")
     rows = [json.loads(line, parse_constant=pytest.fail) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert rows == [{"x": 1.5, "y": "00ff", "z": [1.0]}, {"x": None, "y": "", "z": [None]}, {"x": None, "y": None, "z": None}]
+
+
+def test_a_json_value_may_be_as_deep_as_it_was_read(tmp_path: Path) -> None:
+    lines = [
+        b'{"text": "fine", "x": ' + b"[" * depth + value + b"]" * depth + b"}" for depth in range(900, 1000, 5) for value in (b"NaN", b"1")
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    parts = read_all(tmp_path / "a.jsonl", 99)
+    assert parts[0].problems[0] is None
+    write_tables([part.rows for part in parts], tmp_path / "b.jsonl", ".jsonl")
+    told = (tmp_path / "b.jsonl").read_text().splitlines()
+    assert len(told) == len(lines)
+    assert told[0] == lines[0].decode().replace("NaN", "null")
+
+
+FAR = pa.array([253_402_300_800, 0], pa.timestamp("s"))  # the first second of the year 10000, which Python does not know
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (FAR, ["10000-01-01 00:00:00", "1970-01-01 00:00:00"]),
+        (pa.DictionaryArray.from_arrays(pa.array([1, 0]), LATIN1), ["caf\ufffd", "fine"]),
+        (
+            pa.StructArray.from_arrays([LATIN1, FAR], ["a", "b"]),
+            [{"a": "fine", "b": "10000-01-01 00:00:00"}, {"a": "caf\ufffd", "b": "1970-01-01 00:00:00"}],
+        ),
+        (pa.ListArray.from_arrays([0, 0, 2], LATIN1), [[], ["fine", "caf\ufffd"]]),
+        (pa.MapArray.from_arrays([0, 1, 2], pa.array(["k", "l"]), LATIN1), [[["k", "fine"]], [["l", "caf\ufffd"]]]),
+        (pa.ExtensionArray.from_storage(pa.json_(), LATIN1), ["fine", "caf\ufffd"]),
+    ],
+)
+def test_what_python_has_no_value_for_is_written_out(column: pa.Array, told: list[object], tmp_path: Path) -> None:
+    table = pa.table({"x": column})
+    write_tables([table], tmp_path / "a.jsonl", ".jsonl")
+    assert [json.loads(line)["x"] for line in (tmp_path / "a.jsonl").read_text().splitlines()] == told
+    write_tables([table], tmp_path / "a.csv", ".csv")
+    cells = [row["x"] for row in read_table(tmp_path / "a.csv")]
+    assert [cell if isinstance(value, str) else json.loads(cell) for cell, value in zip(cells, told, strict=True)] == told
+
+
+def test_a_struct_with_two_fields_of_one_name_is_one_error_but_in_parquet(tmp_path: Path) -> None:
+    twice = pa.table({"id": [1], "x": pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])})
+    for suffix in (".csv", ".jsonl"):
+        with pytest.raises(UserError, match=r"column 'x': .*: leave it out, or write Parquet"):
+            write_tables([twice], tmp_path / f"a{suffix}", suffix)
+    write_tables([twice], tmp_path / "a.parquet", ".parquet")

@@ -59,9 +59,9 @@ def score_parts(batch: pa.Table, model: Model, top_k: int) -> pa.Table:
 def pack(part: Part) -> bytes:
     """A part as an Arrow stream; texts and problems are its last two columns."""
     texts, problems = pa.array(part.texts, pa.string()), pa.array(part.problems, pa.string())
-    table = pa.table([*part.rows.columns, texts, problems], names=[*part.rows.column_names, "text", "problem"])
+    table = part.rows.append_column("text", texts).append_column("problem", problems)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.replace_schema_metadata(part.rows.schema.metadata).schema) as writer:
+    with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     content: bytes = sink.getvalue().to_pybytes()
     return content
@@ -71,8 +71,7 @@ def unpack(content: bytes) -> Part:
     """What ``pack`` packed: rows, texts and problems."""
     table = pa.ipc.open_stream(content).read_all()
     own = table.num_columns - 2
-    rows = pa.table(table.columns[:own], names=table.column_names[:own]).replace_schema_metadata(table.schema.metadata)
-    return Part(rows, table.column(own).to_pylist(), table.column(own + 1).to_pylist(), frozenset(), 0.0)
+    return Part(table.select(range(own)), table.column(own).to_pylist(), table.column(own + 1).to_pylist(), frozenset(), 0.0)
 
 
 def score_all(jobs: list[Job], model: Model, column: str, top_k: int, size: int, workers: int) -> Iterator[Done]:

@@ -10,7 +10,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,10 +79,22 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
             raise UserError(f"{path}: the columns are separated by ';': write them with commas: the header is {header[0]!r}")
         _check(path, header, column)
         at = header.index(column)
-        for rows in _cut((fields for _, fields in records if fields), size):
+        for rows in _cut(_without_blank_lines((fields for _, fields in records), len(header)), size):
             texts, problems = _split([_csv_text(fields, at, len(header)) for fields in rows])
             columns = [[_clean(fields[i]) if i < len(fields) else None for fields in rows] for i in range(len(header))]
             yield Part(_strings(columns, header), texts, problems, frozenset(header), raw.tell() / length)
+
+
+def _without_blank_lines(records: Iterable[list[str]], width: int) -> Iterator[list[str]]:
+    """Blank lines are no rows, but for those between the rows of a file of one column: so spreadsheets write an empty cell."""
+    blank = 0
+    for fields in records:
+        if fields:
+            yield from repeat([""], blank)
+            yield fields
+            blank = 0
+        elif width == 1:
+            blank += 1
 
 
 def _csv_text(fields: list[str], at: int, width: int) -> str | Exception:
@@ -154,8 +166,9 @@ def is_lines(schema: pa.Schema) -> bool:
 
 def raw_strings(column: pa.ChunkedArray) -> list[bytes | None]:
     """The bytes behind a column of strings: Arrow does not promise that they are UTF-8."""
-    values: list[bytes | None] = column.cast(pa.large_binary() if not pa.types.is_dictionary(column.type) else pa.string()).to_pylist()
-    return [cell.encode() if isinstance(cell, str) else cell for cell in values]
+    strings = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    values: list[bytes | None] = strings.cast(pa.large_binary()).to_pylist()
+    return values
 
 
 def _usable(value: object) -> str | Exception:

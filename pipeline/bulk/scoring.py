@@ -48,8 +48,8 @@ def score(classifier: Classifier, part: Part, top_k: int) -> pa.Table:
         for rounded in (rows[i], *rows[i]["top"]):
             rounded["confidence"] = round(rounded["confidence"], DIGITS)
     answers = pa.Table.from_pylist(rows, schema=ANSWERS)
-    names = [*part.rows.column_names, *ANSWERS.names]
-    return pa.table([*part.rows.columns, *answers.columns], names=names).replace_schema_metadata(part.rows.schema.metadata)
+    schema = pa.schema([*part.rows.schema, *ANSWERS], part.rows.schema.metadata)
+    return pa.table([*part.rows.columns, *answers.columns], schema=schema)
 
 
 class Model(NamedTuple):
