@@ -34,6 +34,7 @@ from pipeline.errors import UserError, exit_with_one_line
 from pipeline.serving.classifier import Classifier
 
 IN_FLIGHT = 2  # parts a worker has before it or in work: what memory holds, whatever the file's size
+DONE = "{}: is there already"
 TOLD = 5  # names of the files that are left out
 
 
@@ -87,7 +88,10 @@ def finish(job: Job, identity: dict[str, Any], parts: int, counts: Counter[str],
     if identify_with(job, args) != identity:
         raise UserError(f"{job.source}: changed while it was read: run again when it is complete")
     with artifacts.whole_file(job.target) as partial:
-        write_tables((pq.read_table(job.parts / PART.format(i)) for i in range(parts)), partial, job.target.suffix.lower())
+        try:
+            write_tables((pq.read_table(job.parts / PART.format(i)) for i in range(parts)), partial, job.target.suffix.lower())
+        except UserError as error:
+            raise UserError(f"{job.source}: {error}") from None
     problems = {problem: rows for problem, rows in sorted(counts.items()) if problem}
     close(job, {"made_from": identity, "rows": counts.total(), "answered": counts[""], "problems": problems})
     told = "".join(f"; {rows:,} without answer: {problem}" for problem, rows in problems.items())
@@ -106,8 +110,8 @@ def score_here(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
         try:
             for job in jobs:
                 identity = identify_with(job, args)
-                with opened(job, identity):
-                    tqdm.write(finish(job, identity, *score_parts(job, args, pool, bar), args))
+                with opened(job, identity) as folder:
+                    tqdm.write(finish(job, identity, *score_parts(job, args, pool, bar), args) if folder else DONE.format(job.target))
         except BrokenProcessPool:
             raise UserError("a worker was killed (out of memory?): run the same command again: it goes on where it stopped") from None
         except KeyboardInterrupt:
@@ -122,17 +126,21 @@ def score_on_ray(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
     except ModuleNotFoundError as error:
         raise UserError(f"--ray: {error}: `pip install ray==2.60.0`") from None
     with ExitStack() as stack:
-        identities = [identify_with(job, args) for job in jobs]
-        for job, identity in zip(jobs, identities, strict=True):
+        open_jobs: list[tuple[Job, dict[str, Any]]] = []
+        for job in jobs:
+            identity = identify_with(job, args)
             # an error that a task of Ray raises comes back as pages: what the first part can tell is told here, in a line
             check_names(job.source, next(read_parts(job.source, args.text_column, args.part_rows)))
-            stack.enter_context(opened(job, identity))
-        parts, counts = [0] * len(jobs), [Counter[str]() for _ in jobs]
-        for done in score_all(jobs, args.model, args.text_column, args.top_k, args.part_rows, args.workers):
+            if stack.enter_context(opened(job, identity)):
+                open_jobs.append((job, identity))
+            else:
+                tqdm.write(DONE.format(job.target))
+        parts, counts = [0] * len(open_jobs), [Counter[str]() for _ in open_jobs]
+        for done in score_all([job for job, _ in open_jobs], args.model, args.text_column, args.top_k, args.part_rows, args.workers):
             parts[done.job] += 1
             counts[done.job].update(done.counts)
-            bar.update(round(done.share * jobs[done.job].source.stat().st_size))
-        for number, (job, identity) in enumerate(zip(jobs, identities, strict=True)):
+            bar.update(round(done.share * open_jobs[done.job][0].source.stat().st_size))
+        for number, (job, identity) in enumerate(open_jobs):
             tqdm.write(finish(job, identity, parts[number], counts[number], args))
 
 
@@ -163,12 +171,12 @@ def main() -> None:
     jobs = find_jobs(args.input, args.output, f".{args.format}" if args.format else None)
     if left_out := find_left_out(args.input):
         told = ", ".join(left_out[:TOLD]) + " .." * (len(left_out) > TOLD)
-        print(f"{args.input}: {len(left_out)} left out, whose names end in none of {', '.join(FORMATS)}: {told}")
+        print(f"{args.input}: {len(left_out)} left out, which are no {', '.join(FORMATS)} files: {told}")
     classifier = Classifier.load(args.model)  # a folder that is not in order is told here, not by every worker
     args.model = Model(args.model, classifier.sha256, classifier.graph)
     done = [job for job in jobs if is_done(job, identify_with(job, args))]
     for job in done:
-        print(f"{job.target}: is there already")
+        print(DONE.format(job.target))
     rest = [job for job in jobs if job not in done]
     with tqdm(total=sum(job.source.stat().st_size for job in rest), unit="B", unit_scale=True, disable=None) as bar:
         (score_on_ray if args.ray else score_here)(rest, args, bar)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,15 @@ def test_files_of_a_folder_that_are_of_no_format_are_named(inbox: Path) -> None:
     assert find_left_out(str(inbox / "a.csv")) == find_left_out(f"{inbox}/*") == []
 
 
+def test_links_of_a_folder_that_lead_to_no_file_are_named(inbox: Path, tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/g.csv", "elsewhere/h.csv")
+    for name, there in {"late": "elsewhere", "whole.csv": "elsewhere", "gone.csv": "nowhere", "h.csv": "elsewhere/h.csv"}.items():
+        (inbox / name).symlink_to(tmp_path / there)
+    (inbox / "_late").symlink_to(tmp_path / "elsewhere")
+    assert find_left_out(str(inbox)) == ["gone.csv (link)", "late (link)", "notes.txt", "whole.csv (link)"]
+    assert outputs(str(inbox), tmp_path / "out") == ["a.csv", "b/a.csv", "b/c.parquet", "d.jsonl", "h.csv"]
+
+
 def test_of_a_folder_every_file_of_ours_is_scored_to_its_place_below_the_output(inbox: Path, tmp_path: Path) -> None:
     assert outputs(str(inbox), tmp_path / "out") == ["a.csv", "b/a.csv", "b/c.parquet", "d.jsonl"]
     assert outputs(str(inbox), tmp_path / "out", ".parquet") == ["a.parquet", "b/a.parquet", "b/c.parquet", "d.parquet"]
@@ -55,6 +66,15 @@ def test_a_folder_that_is_named_like_a_file_is_a_folder(inbox: Path, tmp_path: P
 def test_a_pattern_finds_files_and_keeps_apart_those_of_one_name(inbox: Path, tmp_path: Path) -> None:
     assert outputs(f"{inbox}/**/*.csv", tmp_path / "out") == ["a.csv", "b/a.csv"]
     assert outputs(f"{inbox}/b/*", tmp_path / "out") == ["a.csv", "c.parquet"]
+
+
+def test_where_an_output_goes_does_not_depend_on_which_other_files_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "in/d1/q.csv")
+    assert outputs(f"{tmp_path}/in/*/q.csv", tmp_path / "out") == ["d1/q.csv"]
+    monkeypatch.chdir(tmp_path / "in")
+    assert outputs("../in/d?/*.csv", Path("out")) == outputs("*/q.csv", Path("out")) == ["d1/q.csv"]
+    touch(tmp_path, "in/d2/q.csv")
+    assert outputs(f"{tmp_path}/in/*/q.csv", tmp_path / "out") == ["d1/q.csv", "d2/q.csv"]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +117,26 @@ def test_a_folder_that_is_named_outright_may_begin_with_a_line(inbox: Path, tmp_
     assert outputs(f"{hidden}/**/*.csv", tmp_path / "out") == ["a.csv", "b/a.csv"]
 
 
-def test_a_pattern_of_any_depth_may_not_find_its_own_output(inbox: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="lies among the inputs"):
-        outputs(f"{inbox}/**/*.csv", inbox / "out")
+@pytest.mark.parametrize(
+    ("pattern", "folder", "suffix"), [("**/*.csv", "out", None), ("**/*.csv", "out", ".jsonl"), ("a*", ".", ".parquet")]
+)
+def test_a_pattern_may_not_find_its_own_output(
+    pattern: str, folder: str, suffix: str | None, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inbox)
+    for given, output in ((pattern, Path(folder)), (f"{inbox}/{pattern}", inbox / folder), (pattern, inbox / folder)):
+        with pytest.raises(UserError, match="lies among the inputs"):
+            outputs(given, output, suffix)
+
+
+@pytest.mark.parametrize(("pattern", "folder", "suffix"), [("*/*.csv", "out", None), ("*/*.csv", ".", ".jsonl"), ("*.csv", "out", None)])
+def test_a_pattern_that_does_not_find_its_outputs_may_have_them_beside_its_inputs(
+    pattern: str, folder: str, suffix: str | None, inbox: Path
+) -> None:
+    jobs = find_jobs(f"{inbox}/{pattern}", inbox / folder, suffix)
+    for job in jobs:
+        touch(job.target.parent, job.target.name)
+    assert find_jobs(f"{inbox}/{pattern}", inbox / folder, suffix) == jobs
 
 
 def test_two_files_that_differ_in_their_format_alone_cannot_have_one_output(inbox: Path, tmp_path: Path) -> None:
@@ -132,12 +169,13 @@ def test_a_file_that_is_not_ours_is_not_replaced(inbox: Path, tmp_path: Path) ->
 def test_parts_of_the_same_are_kept_and_of_another_input_removed(inbox: Path, tmp_path: Path) -> None:
     job = Job(inbox / "a.csv", tmp_path / "out.csv")
     with opened(job, identify(job)) as folder:
+        assert folder == job.parts
         touch(folder, "000000.parquet")
-    with opened(job, identify(job)) as folder:
-        assert (folder / "000000.parquet").exists()
+    with opened(job, identify(job)):
+        assert (job.parts / "000000.parquet").exists()
     job.source.write_text("more rows")
-    with opened(job, identify(job)) as folder:
-        assert not (folder / "000000.parquet").exists()
+    with opened(job, identify(job)):
+        assert not (job.parts / "000000.parquet").exists()
 
 
 def test_a_receipt_never_stands_beside_the_output_of_another_run(inbox: Path, tmp_path: Path) -> None:
@@ -156,6 +194,36 @@ def test_two_runs_cannot_write_one_output_at_once(inbox: Path, tmp_path: Path) -
     identity = identify(job)
     with opened(job, identity), pytest.raises(UserError, match="another run is writing"), opened(job, identity):
         pass
+
+
+def test_what_another_run_ended_in_the_meantime_is_left_as_it_is(inbox: Path, tmp_path: Path) -> None:
+    job = Job(inbox / "a.csv", tmp_path / "out.csv")
+    identity = identify(job)
+    assert not is_done(job, identity)
+    with opened(job, identity):  # the other run
+        touch(tmp_path, "out.csv")
+        close(job, {"made_from": identity})
+    with opened(job, identity) as folder:
+        assert folder is None
+    assert is_done(job, identity)
+    assert not job.parts.exists()
+
+
+def test_a_run_may_ask_for_the_lock_while_another_tidies_up(inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(inbox / "a.csv", tmp_path / "out.csv")
+    identity, rmdir = identify(job), os.rmdir
+
+    def rmdir_too_late(*arguments: Any, **options: Any) -> None:
+        touch(job.parts, "lock")  # as the other run does
+        rmdir(*arguments, **options)
+
+    with opened(job, identity), monkeypatch.context() as patch:
+        touch(tmp_path, "out.csv")
+        patch.setattr(os, "rmdir", rmdir_too_late)
+        close(job, {"made_from": identity})
+    assert (job.parts / "lock").exists()
+    assert is_done(job, identity)
+    assert not job.parts.exists()
 
 
 def test_the_receipt_is_json_beside_the_output(inbox: Path, tmp_path: Path) -> None:

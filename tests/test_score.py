@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 from services import wait_until
 from small_models import texts
+from tqdm import tqdm
 
 from pipeline import score
 from pipeline.bulk.jobs import Job
-from pipeline.bulk.scoring import Model, load
+from pipeline.bulk.scoring import ANSWERS, Model, load
 from pipeline.bulk.table_files import write_tables
 from pipeline.csv_files import read_table
 from pipeline.errors import UserError
@@ -95,7 +96,7 @@ def test_a_folder_becomes_a_folder_and_bad_rows_stay_and_are_counted(onnx_folder
     (tmp_path / "in/late/b.jsonl").write_text('{"text": "lost my pin", "id": {"n": 4}}\nnonsense\n')
     (tmp_path / "in/late/b.csv.gz").write_bytes(b"")
     told = run(tmp_path / "in", tmp_path / "out", onnx_folder)
-    assert f"{tmp_path / 'in'}: 1 left out, whose names end in none of .csv, .jsonl, .parquet: late/b.csv.gz\n" in told
+    assert f"{tmp_path / 'in'}: 1 left out, which are no .csv, .jsonl, .parquet files: late/b.csv.gz\n" in told
     assert "3 rows; 1 without answer: no text; 1 without answer: text is not UTF-8" in told
     assert "2 rows; 1 without answer: not a JSON object" in told
 
@@ -195,6 +196,43 @@ def test_what_a_power_cut_emptied_is_made_anew(
     (job.parts / "plan.json").write_bytes(b"")
     run(archive, target, onnx_folder, "--part-rows", "100")
     assert sha256(target) == undisturbed
+
+
+def test_a_column_that_only_parquet_has_a_form_for_is_one_line(onnx_folder: Path, tmp_path: Path) -> None:
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    pq.write_table(pa.table({"text": ["my card"], "x": twice}), tmp_path / "a.parquet")
+    told = run(tmp_path / "a.parquet", tmp_path / "out.csv", onnx_folder, code=1)
+    assert f"error: {tmp_path / 'a.parquet'}: column 'x': " in told
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_columns_keep_their_types_and_what_is_said_of_them(onnx_folder: Path, tmp_path: Path) -> None:
+    fields = [
+        pa.field("id", pa.int8(), nullable=False, metadata={"unit": "none"}),
+        pa.field("text", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("seen", pa.timestamp("us", "UTC")),
+    ]
+    table = pa.table({"id": [1], "text": ["my card"], "seen": [0]}, pa.schema(fields, {"about": "an archive"}))
+    pq.write_table(table, tmp_path / "a.parquet")
+    run(tmp_path / "a.parquet", tmp_path / "out.parquet", onnx_folder)
+    schema = pq.read_schema(tmp_path / "out.parquet")
+    assert schema.metadata[b"about"] == b"an archive"
+    assert pa.schema(list(schema)[:3]).equals(pa.schema(fields), check_metadata=True)
+    assert schema.names[3:] == ANSWERS.names
+
+
+def test_a_file_that_another_run_ended_in_the_meantime_is_not_scored_again(
+    onnx_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("text\nmy card\n")
+    source, target = tmp_path / "a.csv", tmp_path / "out.csv"
+    run_here(monkeypatch, source, target, "--model", onnx_folder)  # the other run
+    before = target.stat().st_mtime_ns
+    args, classifier = score.read_arguments(), Classifier.load(onnx_folder)
+    args.model = Model(onnx_folder, classifier.sha256, classifier.graph)
+    score.score_here([Job(source, target)], args, tqdm(disable=True))  # this one, which had asked before that
+    assert target.stat().st_mtime_ns == before
+    assert capsys.readouterr().out.splitlines() == [f"{target}: 1 rows", f"{target}: is there already"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import glob
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +37,9 @@ class Job(NamedTuple):
 
 
 def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
-    """The files of a path or pattern, with their outputs: in a folder they keep their names and their places below it.
+    """The files of a path or pattern, with their outputs: in a folder they keep their names and their places.
+
+    Those places are below the folder given, of a pattern below the part of it without wildcards: other files that come change none.
 
     Args:
         given: a file, a folder or a glob pattern (`**` for any depth).
@@ -64,8 +65,7 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
     targets = [job.target.resolve() for job in jobs]
     if len(set(targets)) < len(targets):
         raise UserError(f"{given}: two files would have the same output: leave out --format, or score them one by one")
-    folder = (_named_outright(Path(given)) if "**" in Path(given).parts else Path(given)).resolve()
-    if set(targets) & {source.resolve() for source in sources} or (folder.is_dir() and output.resolve().is_relative_to(folder)):
+    if set(targets) & {source.resolve() for source in sources} or _would_find(given, root, output, targets):
         raise UserError(f"{output}: lies among the inputs: choose another place for the output")
     for place in sorted({job.target.parent for job in jobs}):
         artifacts.check_folder(place)
@@ -73,33 +73,42 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
 
 
 def find_left_out(given: str) -> list[str]:
-    """Names of the files in a folder that are of no format of ours; none where something else than a folder is given."""
+    """What a folder holds that is no file of a format of ours, links to other folders too; none where something else is given."""
     folder = Path(given)
-    return sorted(str(file.relative_to(folder)) for file in _files_in(folder) if file.suffix.lower() not in FORMATS)
+    others = (path for path in _found_in(folder) if not (path.is_file() and path.suffix.lower() in FORMATS))
+    return sorted(f"{path.relative_to(folder)}{'' if path.is_file() else ' (link)'}" for path in others)
 
 
 def _find_sources(given: str) -> tuple[Path, list[Path]]:
-    """The folder that all files lie in, and the files."""
+    """The folder that places are told from, and the files."""
     path = Path(given)
     if path.is_file():
         sources = [path]
     elif path.is_dir():
-        sources = sorted(file for file in _files_in(path) if file.suffix.lower() in FORMATS)
+        sources = sorted(file for file in _found_in(path) if file.is_file() and file.suffix.lower() in FORMATS)
     else:
-        asked = _named_outright(path)
         found = (Path(name) for name in glob.glob(given, recursive=True))  # noqa: PTH207
-        sources = sorted(file for file in found if file.is_file() and not _hidden(file.relative_to(asked)))
+        sources = sorted(file for file in found if file.is_file() and not _hidden(file.relative_to(_named_outright(path))))
     for source in sources:
         check_format(source)
     if not sources:
         raise UserError(f"{given}: no such file, and no {', '.join(FORMATS)} file in it or matching it")
-    root = path if path.is_dir() else Path(os.path.commonpath([source.parent for source in sources]))
-    return root, sources
+    return path.parent if path.is_file() else path if path.is_dir() else _named_outright(path), sources
 
 
-def _files_in(folder: Path) -> Iterator[Path]:
-    """All files in a folder, at any depth, but for those that are hidden."""
-    return (file for file in folder.rglob("*") if file.is_file() and not _hidden(file.relative_to(folder)))
+def _would_find(given: str, root: Path, output: Path, targets: list[Path]) -> bool:
+    """Whether a folder or a pattern would have the outputs among its inputs, once they are there."""
+    path, root = Path(given), root.resolve()
+    if path.is_dir() or "**" in path.parts:
+        return output.resolve().is_relative_to(root)
+    pattern = glob.escape(str(root)) / path.relative_to(_named_outright(path))
+    return not path.is_file() and any(target.match(str(pattern)) for target in targets)
+
+
+def _found_in(folder: Path) -> Iterator[Path]:
+    """The files in a folder, at any depth, and the links that lead to none; but nothing that is hidden."""
+    found = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return (path for path in found if not _hidden(path.relative_to(folder)))
 
 
 def _named_outright(pattern: Path) -> Path:
@@ -134,8 +143,10 @@ def is_done(job: Job, identity: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def opened(job: Job, identity: dict[str, Any]) -> Iterator[Path]:
+def opened(job: Job, identity: dict[str, Any]) -> Iterator[Path | None]:
     """The folder of parts, with those of an earlier run if they are of the same; while it is open, no other run can have it.
+
+    None if the job is done: another run may have ended since this one asked.
 
     Raises:
         UserError: another run is at work on this output.
@@ -146,6 +157,9 @@ def opened(job: Job, identity: dict[str, Any]) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{job.parts}: another run is writing {job.target}: wait for it") from None
+        if is_done(job, identity):
+            yield None
+            return
         plan = job.parts / PLAN
         if _read(plan) != identity:
             for old in job.parts.glob("*.parquet"):
@@ -158,7 +172,7 @@ def opened(job: Job, identity: dict[str, Any]) -> Iterator[Path]:
 def close(job: Job, receipt: dict[str, Any]) -> None:
     """Writes the receipt, after which the parts are not needed."""
     artifacts.write_json(job.receipt, receipt)
-    shutil.rmtree(job.parts)
+    shutil.rmtree(job.parts, ignore_errors=True)  # another run may be asking for the lock, and finds the job done
 
 
 def _read(path: Path) -> Any:
