@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +87,7 @@ class Runner:
         assert "${{" not in step["run"], "values reach a script through env alone"
         script.write_text(step["run"])
         environment = {key: value for key, value in os.environ.items() if not re.search("TOKEN|GITHUB|SECRET", key)}
+        environment["PATH"] = self.path()
         environment |= self.variables | {key: str(path) for key, path in files.items()} | {"RUNNER_TEMP": str(self.scratch), "CI": "true"}
         environment |= {key: self.fill(value) for key, value in (env | step.get("env", {})).items()}
         done = subprocess.run(
@@ -94,6 +97,16 @@ class Runner:
         self.summary += files["GITHUB_STEP_SUMMARY"].read_text()
         outputs |= dict(line.split("=", 1) for line in files["GITHUB_OUTPUT"].read_text().splitlines())
         return done.returncode == 0
+
+    def path(self) -> str:
+        """Ours, less this environment, which no step activates; first what setup-python brings: Python and its library, no package."""
+        programs = self.scratch / "bin"
+        programs.mkdir(exist_ok=True)
+        for name in ("python", "python3"):
+            (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys._base_executable)} -S "$@"\n')
+            (programs / name).chmod(0o755)
+        own = Path(sys.prefix, "bin").resolve()
+        return os.pathsep.join([str(programs), *(place for place in os.environ["PATH"].split(os.pathsep) if Path(place).resolve() != own)])
 
     def condition(self, text: str) -> bool:
         """Value of an ``if``, which without a status function of its own means "and all went well"."""

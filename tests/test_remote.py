@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clones import sh, stages_run
+from clones import link_environment, sh, stages_run
 from emulator import BUCKET, Emulator, emulate
+from runner_standin import Runner, load_workflow
 from test_faults import fingerprint, flip
 from toys import make_toy, opened, ours, reproduce, with_pipeline
 
@@ -117,6 +118,38 @@ def test_repro_with_pull_in_another_clone_runs_nothing(pushed: Path, second: Pat
     assert stages_run(output) == []
     assert {output: fingerprint(second / output) for output in OUTPUTS} == {output: fingerprint(pushed / output) for output in OUTPUTS}
     assert sh(second, "git", "status", "--porcelain") == ""
+
+
+def test_the_workflow_makes_what_neither_bucket_nor_cache_has_and_pushes_it(pushed: Path, tmp_path: Path) -> None:
+    workspace, scratch = tmp_path / "workspace", tmp_path / "runner"
+    sh(Path(), "git", "clone", "--quiet", str(pushed), str(workspace))
+    use(workspace, f"gs://{BUCKET}/workflow")
+    for name in ("dvc.yaml", "dvc.lock"):  # as in our own: the interpreter that PATH has
+        (workspace / name).write_text((workspace / name).read_text().replace(sys.executable, "python"))
+    sh(
+        workspace,
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "commit",
+        "--all",
+        "--quiet",
+        "-m",
+        "our bucket, our python",
+    )
+    link_environment(workspace)
+    scratch.mkdir()
+    actions = dict.fromkeys(
+        ("actions/checkout", "actions/setup-python", "actions/cache/restore", "google-github-actions/auth"), lambda _: None
+    )
+    runner = Runner(workspace, scratch, {"vars": {"GCP_WORKLOAD_IDENTITY_PROVIDER": "ours"}}, with_pipeline(None), actions)
+    assert runner.run(load_workflow("remote"), "remote")
+    assert not runner.failed, runner.printed
+    assert stages_run(runner.printed["Make what is in neither bucket nor cache"]) == ["prepare", "train"]  # what evaluate writes is in git
+    assert f"gs://{BUCKET}/workflow: holds all 6 objects that dvc.lock refers to" in runner.printed["Push"]
+    assert sh(workspace, "git", "status", "--porcelain") == ""
 
 
 def test_a_push_killed_in_the_middle_leaves_whole_objects_and_the_next_one_sends_the_rest(
