@@ -12,9 +12,7 @@ from model_standin import serve
 
 from pipeline.serving.classifier import Answer
 
-LABELS = ("$100", "-1_day", "<b>bold</b>", "=cmd|' /C calc'!A1", "card_arrival", "change_pin", "lost_card", "top_up")
-
-
+LABELS = ("$100", "-1_day", "<b>bold</b>", "=cmd|' /C calc'!A1", "card_arrival", "change_pin", "lost_card", "top_up", "twice;-1")
 OTHERWISE = os.environ.get("STANDIN_LABEL", "card_arrival")  # what it says where the text tells nothing; another is another model
 
 

@@ -104,6 +104,10 @@ def opened(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
         assert told == []
 
 
+# what stands in another column; where semicolons or tabs separate fields it is cut, though it is quoted
+HOSTILE_FIELDS = ("@x", "x;=1", "x\n=1", "x\r\n\t-1", 'x;"=1', "x\t\uff1d1", "x;", "x\n", 'x\n"', "x; ")
+
+
 def upload(page: Page, name: str, content: str | bytes) -> None:
     buffer = content.encode() if isinstance(content, str) else content
     page.set_input_files("#file", files=[{"name": name, "mimeType": "text/plain", "buffer": buffer}])
@@ -214,6 +218,9 @@ def test_what_is_wrong_with_a_csv_is_told(page: Page, text: str, problem: str) -
         ("a.csv", "id,subject\n1,Größe der Karte\n".encode("cp1252"), "Größe der Karte", "1 query."),
         ("a.csv", "\ufeffid\tsubject\r\n1\tGröße der Karte\r\n".encode("utf-16-le"), "Größe der Karte", "1 query."),
         ("a.csv", "Is it lost? I fear so.,7\nIt came.,8\n", "Is it lost? I fear so.", "2 queries."),
+        ("a.csv", "text;amount\n" + "Where is it?;3,50\n" * 20, "Where is it?", "20 queries."),
+        ("a.csv", ",text,label\n0,My card is lost,a\n1,It is late,b\n", "My card is lost", "2 queries."),
+        ("a.csv", ",,\n0,My card is lost,a\n1,It is late,b\n", "My card is lost", "2 queries; 1 without a text left out."),
     ],
 )
 def test_an_inbox_is_read_whatever_it_comes_in(page: Page, name: str, content: str | bytes, first: str, tally: str) -> None:
@@ -263,6 +270,23 @@ def test_a_person_says_how_a_paste_is_to_be_read(page: Page) -> None:
     page.check("[value=lines]")
     expect(page.locator("#preview li").first).to_have_text("name,note,number")
     assert page.is_hidden("#column-field")
+
+
+def test_a_long_paste_stands_where_it_was_pasted(page: Page) -> None:
+    page.fill("#paste", "One that was here.\nAnother that was.")
+    page.evaluate(
+        """text => {
+          const clipboardData = new DataTransfer();
+          clipboardData.setData('text/plain', text);
+          const field = document.getElementById('paste');
+          field.setSelectionRange(19, 26);
+          field.dispatchEvent(new ClipboardEvent('paste', { clipboardData, cancelable: true }));
+        }""",
+        "It is pasted.\n" * 4_000,
+    )
+    expect(page.locator("#loaded-name")).to_have_text("Pasted text")
+    expect(page.locator("#tally")).to_have_text("4,002 queries.")
+    assert page.locator("#preview li").all_inner_texts() == ["One that was here.", "It is pasted.", "It is pasted."]
 
 
 # ---- triage
@@ -340,6 +364,19 @@ def test_labels_are_corrected_and_undone_by_keyboard_alone(page: Page) -> None:
     assert counts(page)["Set aside"] == 1
 
 
+def test_a_double_click_decides_one_row_and_is_undone_by_a_button(page: Page) -> None:
+    sort_inbox(page)
+    expect(page.locator("#undo")).to_be_hidden()
+    page.click(".row .text")
+    page.locator(".row.current .guesses button").first.dblclick()
+    assert page.inner_text("#reviewed") == "1"
+    assert counts(page)["Needs a person"] == 1
+    page.click("#undo")
+    assert counts(page)["Needs a person"] == 2
+    assert current(page).startswith("My purse")
+    expect(page.locator("#undo")).to_be_hidden()
+
+
 def test_keys_act_on_the_row_that_has_the_focus_and_on_none_that_is_not_shown(page: Page) -> None:
     sort_inbox(page)
     page.keyboard.press("j")
@@ -366,6 +403,27 @@ def test_keys_act_on_the_row_that_has_the_focus_and_on_none_that_is_not_shown(pa
     assert page.locator(".row.current").count() == 0
     page.keyboard.press("x")
     expect(page.locator("#filters button:has-text('Set aside')")).to_have_count(0)
+
+
+def test_of_a_large_group_keys_act_on_no_row_that_is_not_drawn_and_a_decision_draws_none(page: Page) -> None:
+    queries = [*(f"needle {i} [lost_card 0.5 unsure]" for i in range(60)), "another [change_pin 0.9]"]
+    upload(page, "inbox.txt", "\n".join(queries))
+    sort(page)
+    page.keyboard.press("/")
+    page.keyboard.type("needle")
+    expect(page.locator(".row")).to_have_count(60)
+    page.locator(".row").nth(45).click()
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    assert page.locator(".row").count() == 21
+    page.keyboard.press("x")  # the 46th is not among them
+    assert counts(page) == {"Needs a person": 60, "Change pin": 1}
+    page.keyboard.press("j")
+    for _ in range(30):
+        page.keyboard.press("1")
+    assert counts(page) == {"Needs a person": 30, "Lost card": 30, "Change pin": 1}
+    assert page.locator(".row").count() == 41
+    assert current(page).startswith("needle 30 ")
 
 
 def test_a_key_that_is_held_down_decides_one_row(page: Page) -> None:
@@ -396,7 +454,7 @@ def test_arrows_choose_in_the_picker_and_escape_leaves_all_as_it_was(page: Page)
     names = page.locator("#picker-list .option-name").all_inner_texts()
     assert names[0] == "Lost card"
     assert names[-1] == "No intent fits: set aside"
-    assert len(names) == 9
+    assert len(names) == 10
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Escape")
     expect(page.locator("#picker")).to_be_hidden()
@@ -462,8 +520,8 @@ def test_the_pipeline_reads_the_training_rows_as_the_very_texts_and_labels(page:
     csv.writer(table).writerows([["message", "id"], *([f"{text} [top_up 0.{50 + at} unsure]", str(at)] for at, text in enumerate(queries))])
     upload(page, "inbox.csv", table.getvalue())
     sort(page)
-    labels = ["=cmd", "-1 day", "$100", "<b>bold", "change pin", "lost card"]
-    full = {"=cmd": "=cmd|' /C calc'!A1", "-1 day": "-1_day", "$100": "$100", "<b>bold": "<b>bold</b>", "change pin": "change_pin"}
+    labels = ["=cmd", "-1 day", "twice", "<b>bold", "change pin", "lost card"]
+    full = {"=cmd": "=cmd|' /C calc'!A1", "-1 day": "-1_day", "twice": "twice;-1", "<b>bold": "<b>bold</b>", "change pin": "change_pin"}
     given = [labels[at % len(labels)] for at in range(len(queries))]
     label_by_keyboard(page, "Needs a person", given)
 
@@ -490,19 +548,21 @@ def test_the_pipeline_reads_the_training_rows_as_the_very_texts_and_labels(page:
 
 
 def test_no_cell_of_what_is_saved_begins_like_a_formula(page: Page, tmp_path: Path) -> None:
-    upload(
-        page, "inbox.csv", "text,=1+1\n" + "".join(f'"{text.replace(chr(34), chr(34) * 2)} [top_up 0.5 unsure]",@x\n' for text in HOSTILE)
-    )
+    rows = [*((text, "@x") for text in HOSTILE), *(("of two;=1+1\n=1+1\t=1+1", field) for field in HOSTILE_FIELDS)]
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("text", "=1+1"), *((f"{text} [top_up 0.5 unsure]", field) for text, field in rows)])
+    upload(page, "inbox.csv", table.getvalue())
     sort(page)
-    label_by_keyboard(page, "Needs a person", ["=cmd"] * len(HOSTILE))
-    for button in ("#export-training", "#export-all"):
+    label_by_keyboard(page, "Needs a person", [("=cmd", "twice")[at % 2] for at in range(len(rows))])
+    for button, columns in (("#export-training", 2), ("#export-all", 6)):
         content = saved(page, button)
         assert content.startswith(b"\xef\xbb\xbf")
-        cells = [cell for fields in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True) for cell in fields]
-        assert len(cells) == {"#export-training": 2, "#export-all": 6}[button] * (len(HOSTILE) + 1)
-        assert [
-            cell for cell in cells if re.match(r"[\s\x00-\x1f\x80-\x9f\ufeff\u200b-\u200f]*[=+\-@\uff1d\uff0b\uff0d\uff20]", cell)
-        ] == []
+        for separator in (",", ";", "\t"):
+            reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator, strict=separator == ",")
+            cells = [cell for fields in reader for cell in fields]
+            assert len(cells) == columns * (len(rows) + 1) or separator != ","
+            formula = re.compile(r"[\s\x00-\x1f\x80-\x9f\ufeff\u200b-\u200f]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+            assert list(filter(formula.match, cells)) == [], (button, separator)
 
 
 def test_all_rows_are_saved_in_their_order_with_what_is_known_of_them(page: Page, tmp_path: Path) -> None:
@@ -567,8 +627,8 @@ def test_a_busy_service_is_asked_again_when_it_said(page: Page) -> None:
 
     def busy(route: Route) -> None:
         asked.append(route.request.url)
-        if len(asked) == 1:
-            route.fulfill(status=503, headers={"Retry-After": "1"}, json={"error": "too much"})
+        if len(asked) < 8:  # as often as it is so: Stop is the person's
+            route.fulfill(status=503, headers={"Retry-After": str(int(len(asked) == 1))}, json={"error": "too much"})
         else:
             route.continue_()
 
@@ -577,7 +637,7 @@ def test_a_busy_service_is_asked_again_when_it_said(page: Page) -> None:
     page.click("#sort")
     expect(page.locator("#progress-text")).to_have_text("The service is busy. Next try in 1 s.")
     page.wait_for_selector("#progress", state="hidden")
-    assert len(asked) == 2
+    assert len(asked) == 8
     assert page.is_hidden("#error")
     assert sum(counts(page).values()) == 4
 
@@ -623,14 +683,36 @@ def test_an_error_is_one_line_and_sorting_goes_on_where_it_stopped(page: Page, s
     assert counts(page) == {"Card arrival": 50}
 
 
+def test_an_error_takes_no_focus_from_the_field_that_somebody_types_into(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/predict", lambda route: held.append(route) if page.locator(".row").count() else route.continue_())
+    upload(page, "inbox.txt", "\n".join(f"box {i} [lost_card 0.5 unsure]" for i in range(64)))
+    page.click("#sort")
+    page.wait_for_selector(".row")
+    page.keyboard.press("j")
+    page.keyboard.press("/")
+    page.keyboard.type("box")
+    held[0].fulfill(status=504)
+    expect(page.locator("#retry")).to_be_visible()
+    page.keyboard.type(" 1x")
+    expect(page.locator("#search")).to_have_value("box 1x")
+    expect(page.locator(".nothing")).to_be_visible()
+    assert page.inner_text("#reviewed") == "0"
+    assert "Set aside" not in page.inner_text("#filters")
+
+
 def test_sorting_can_be_stopped_and_goes_on(page: Page) -> None:
     upload(page, "inbox.txt", "\n".join(f"slow {i}" for i in range(100)))
     page.click("#sort")
     expect(page.locator("#progress-text")).to_have_text(re.compile("^Sorted [1-9]"))
     page.click("#stop")
     expect(page.locator("#progress-text")).to_have_text(re.compile("^Stopped at (32|64|96) of 100"))
+    page.click("#filters button:has-text('Needs a person')")
+    expect(page.locator(".nothing")).to_have_text("Nothing here yet.")
     page.click("#stop")
     page.wait_for_selector("#progress", state="hidden")
+    expect(page.locator(".nothing")).to_have_text("Nothing needs you here. Well done.")
+    page.click("#filters button:has-text('Everything')")
     assert counts(page) == {"Card arrival": 100}
 
 
@@ -642,7 +724,11 @@ def test_a_service_with_small_limits_and_a_key_is_given_both(browser: Browser, t
         page.click("#sort")
         expect(page.locator("#error-text")).to_have_text("The service asks for an API key.")
         expect(page.locator("#key")).to_be_focused()
-        page.keyboard.type(key)
+        page.keyboard.type("a \u201ckey\u201d of sixteen or more")
+        page.keyboard.press("Enter")
+        expect(page.locator("#error-text")).to_contain_text("This is no API key")
+        expect(page.locator("#key")).to_be_focused()
+        page.fill("#key", key)
         page.keyboard.press("Enter")
         page.wait_for_selector("#progress", state="hidden")
         assert counts(page) == {"Card arrival": 20}
@@ -722,6 +808,15 @@ def test_an_inbox_survives_a_reload_until_it_is_cleared(page: Page) -> None:
     assert page.evaluate("sessionStorage.length + localStorage.length") == 0
     page.reload()
     expect(page.locator("#intake")).to_be_visible()
+
+
+def test_what_is_sorted_is_saved_also_while_more_comes_all_the_time(page: Page) -> None:
+    upload(page, "inbox.txt", "\n".join(f"query {i} {'slow' * (i % 16 == 0)}" for i in range(1_600)))
+    page.click("#sort")
+    while not page.evaluate("sessionStorage.length"):
+        page.wait_for_timeout(50)
+    expect(page.locator("#progress")).to_be_visible(timeout=100)
+    page.click("#stop")
 
 
 def test_a_run_that_a_reload_cut_short_goes_on(page: Page) -> None:

@@ -13,8 +13,8 @@ const EXAMPLE = [
   "Can your app sing my cat to sleep?",
 ].join("\n");
 const DRAW_MS = 400; // at least, between two drawings while answers come in
-const DRAW_SHARE = 0.1; // of the time, at most
-const SAVE_MS = 500;
+const SAVE_MS = 500; // at least, between two savings
+const SHARE = 0.1; // of the time, at most, for drawing, and as much for saving
 const LARGEST_FILE = 50_000_000; // bytes
 const PREVIEW = 3;
 const LONGEST_PASTE = 50_000; // characters; a browser needs a minute to put ten thousand lines into a text field
@@ -28,6 +28,7 @@ let isCut = false; // of a file larger than LARGEST_FILE, the rest
 let override = {}; // what a person said about how to read the input
 let isOther = false; // the model, than the one that has sorted so far
 let saver = 0;
+let saveMs = SAVE_MS;
 const view = new View({ pick, decide });
 
 // ---- intake
@@ -105,8 +106,9 @@ function unload() {
 
 function takePaste(event) {
   const text = event.clipboardData.getData("text/plain");
+  const { value, selectionStart, selectionEnd } = $("paste");
   if (event.clipboardData.files.length) takeFile(event.clipboardData.files[0]);
-  else if (text.length > LONGEST_PASTE) load("Pasted text", text);
+  else if (text.length > LONGEST_PASTE) load("Pasted text", value.slice(0, selectionStart) + text + value.slice(selectionEnd));
   else return;
   event.preventDefault();
 }
@@ -134,7 +136,7 @@ async function sort() {
     if (began >= due) {
       view.draw(inbox);
       const ended = performance.now();
-      due = ended + Math.max(DRAW_MS, (ended - began) / DRAW_SHARE);
+      due = ended + Math.max(DRAW_MS, (ended - began) / SHARE);
     }
     save();
   };
@@ -172,7 +174,8 @@ function complain(error) {
   $("retry").textContent = isOther ? "Sort anew" : "Try again";
   $("key-field").hidden = ![401, 403].includes(error.status);
   $("error").hidden = false;
-  $($("key-field").hidden ? "retry" : "key").focus();
+  const isElsewhere = document.activeElement.closest(".top, .columns"); // what a person is typing, or about to press, stays theirs
+  if (!isElsewhere) $($("key-field").hidden ? "retry" : "key").focus();
 }
 
 function retry() {
@@ -206,6 +209,7 @@ function undo() {
 }
 
 function changed(index) {
+  view.current = index; // before it is drawn: else the row just decided would be shown where it is now
   view.draw(inbox);
   view.focus(index);
   counts();
@@ -230,13 +234,14 @@ function show() {
 function counts() {
   $("reviewed").textContent = number(inbox.reviewed);
   $("export-training").disabled = !inbox.reviewed;
+  $("undo").hidden = !inbox.done.length;
 }
 
 function clear() {
   if (!confirm("Clear this inbox and what you did with it? It cannot be brought back.")) return;
   sorting?.abort();
   sorting = null;
-  clearTimeout(saver);
+  stopSaving();
   inbox = new Inbox();
   Inbox.forget(storage);
   $("error").hidden = $("storage-notice").hidden = true;
@@ -253,14 +258,21 @@ function openStorage() {
   }
 }
 
+/** Saves soon, however often it is called: while a sort is quick, it is called all the time. */
 function save() {
+  saver ||= setTimeout(saveNow, saveMs);
+}
+
+function stopSaving() {
   clearTimeout(saver);
-  saver = setTimeout(saveNow, SAVE_MS);
+  saver = 0;
 }
 
 function saveNow() {
-  clearTimeout(saver);
+  stopSaving();
+  const began = performance.now();
   if (inbox.rows.length) $("storage-notice").hidden = inbox.save(storage);
+  saveMs = Math.max(SAVE_MS, (performance.now() - began) / SHARE);
 }
 
 // ---- keys
@@ -358,6 +370,7 @@ function wire() {
   });
   on("export-all", "click", () => download("inbox-sorted.csv", inbox.exportAll()));
   on("export-training", "click", () => download("training-rows.csv", inbox.exportTraining()));
+  on("undo", "click", undo);
   on("clear", "click", clear);
   on("show-help", "click", () => $("help").showModal());
   on("close-help", "click", () => $("help").close());

@@ -57,14 +57,14 @@ function uneven(records) {
   return `Row ${odd + 1} has ${records[odd].length} fields where the first has ${records[0].length}: a text with the separator in it must be quoted.`;
 }
 
-/** The separator that cuts nearly all of the first records into as many fields: comma, semicolon or tab; empty if it is no table. */
+/** The separator that cuts the first record, and nearly all after it, into as many fields: comma, semicolon, tab; empty if it is no table. */
 export function guessDelimiter(text) {
   let best = "";
   let most = 1;
   for (const delimiter of [",", ";", "\t"]) {
     const { records } = parseCsv(wholeRecords(text, GUESSED_FROM), delimiter);
     const width = usualWidth(records);
-    if (records.length > 1 && width > most) [best, most] = [delimiter, width];
+    if (records.length > 1 && records[0].length === width && width > most) [best, most] = [delimiter, width];
   }
   return best;
 }
@@ -93,11 +93,11 @@ export function wholeRecords(text, limit) {
 
 const marks = (text) => text.split('"').length - 1;
 
-/** Whether the first record names the columns: short names, each once, and none a sentence. */
+/** Whether the first record names the columns: short names, each once, and none a sentence; a column of row numbers often has none. */
 export function looksLikeHeader(records) {
-  const names = records[0].map((name) => name.trim());
-  const isName = (name) => name !== "" && name.length <= 40 && !/[.?!]$/.test(name) && name.split(/\s+/).length <= 4;
-  return records.length > 1 && names.every(isName) && new Set(names).size === names.length;
+  const names = records[0].map((name) => name.trim()).filter(Boolean);
+  const isName = (name) => name.length <= 40 && !/[.?!]$/.test(name) && name.split(/\s+/).length <= 4;
+  return records.length > 1 && names.length > 0 && names.every(isName) && new Set(names).size === names.length;
 }
 
 /** The column that holds the texts: one whose name says so, else the one with the longest fields. */
@@ -112,7 +112,7 @@ export function guessTextColumn(records, hasHeader) {
 // What a spreadsheet may take for a formula: its sign, also the wide one, after anything that a program may trim.
 const FORMULA = /^[\s\p{Cc}\p{Cf}]*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]/u;
 // U+007F DELETE: no spreadsheet trims it (it does trim spaces and tabs, and Excel forgets apostrophes when it saves), so the cell stays
-// text; stage `prepare` turns control characters into spaces and strips them, so the pipeline gets the very text.
+// text; stage `prepare` strips it from a text's ends, and drops it wherever it is in a label, so the pipeline gets what was there.
 const GUARD = "\u007F";
 
 /** A field that no spreadsheet executes. */
@@ -120,12 +120,16 @@ function disarm(field) {
   return FORMULA.test(field) ? GUARD + field : field;
 }
 
-// A spreadsheet that separates fields by semicolons or tabs cuts all fields of a line but the first at those, whatever is quoted.
-const INNER_FORMULA = /([;\t])(?=[\s\p{Cc}\p{Cf}]*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])/gu;
+// A spreadsheet that separates fields by semicolons or tabs takes only the first field of a line for quoted: it cuts the others at those and at
+// line breaks, and there a formula may begin, or a quotation mark that would hold the next line's first field until its own closes it.
+const CUT = /([;\t\r\n][\s\p{Cc}\p{Cf}]*)(["=+\-@\uFF1D\uFF0B\uFF0D\uFF20])?/gu;
 
 /** CSV with every field quoted, CRLF, and a byte order mark, without which Excel does not take it for UTF-8. */
 export function toCsv(records) {
-  const safe = (field, at) => (at ? disarm(field).replaceAll(INNER_FORMULA, `$1${GUARD}`) : disarm(field));
-  const quote = (field, at) => `"${safe(String(field), at).replaceAll('"', '""')}"`;
+  const guard = (cut, before, sign) => (sign ? before + GUARD + sign : cut);
+  const quote = (field, at) => {
+    const written = `${disarm(String(field)).replaceAll('"', '""')}"`;
+    return `"${at ? written.replaceAll(CUT, guard) : written}`;
+  };
   return "\uFEFF" + records.map((fields) => fields.map(quote).join(",") + "\r\n").join("");
 }

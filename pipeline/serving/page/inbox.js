@@ -70,7 +70,10 @@ export class Inbox {
     return this.model === model;
   }
 
-  /** Forgets the answers for rows that nobody has looked at, and by which model they were; what a person said stays, for good. */
+  /**
+   * Forgets the answers for rows that nobody has looked at, and by which model they were. What a person said stays, and is not undone any
+   * more: a row that nobody has looked at would be there again, with the guesses of the old model.
+   */
   forgetAnswers() {
     for (const row of this.rows) if (row.person === undefined) row.top = null;
     Object.assign(this, { model: "", done: [] });

@@ -5,7 +5,7 @@ import { wellFormed } from "./inbox.js";
 const TEXTS = 32; // a request; the service sheds load beyond 64 texts at a time
 const CHARACTERS = 4_000; // of a text; the model reads far fewer
 const PORTION_CHARACTERS = 100_000; // of a request; in UTF-8 and escaped that stays below a body of 1 MB
-const TRIES = 6;
+const TRIES = 6; // where the service does not say when to come again
 const PATIENCE_MS = 60_000;
 const LONGEST_WAIT_S = 60;
 
@@ -27,6 +27,7 @@ export class OtherModel extends Refusal {
 
 /** Sends a request and returns its JSON. */
 async function ask(path, key, signal, body) {
+  if (/[^\0-\xff]/.test(key)) throw new Refusal("This is no API key: it has a character that a request cannot carry.", 401);
   const headers = { ...(body && { "Content-Type": "application/json" }), ...(key && { "X-API-Key": key }) };
   let response;
   let answer;
@@ -113,13 +114,14 @@ function portion(rows, todo, most, longest) {
   return texts;
 }
 
-/** Tries again, after a while, what was refused because of too much to do. */
+/** Tries again, after a while, what was refused because of too much to do: as often as the service says when. */
 async function patiently(request, signal, waits) {
   for (let tries = 0; ; tries += 1) {
     try {
       return await request();
     } catch (error) {
-      if (![429, 503].includes(error.status) || tries + 1 >= TRIES) throw error;
+      const isLast = !error.retryAfter && tries + 1 >= TRIES;
+      if (![429, 503].includes(error.status) || isLast) throw error;
       const seconds = waitSeconds(error.retryAfter, tries);
       waits(seconds);
       await pause(seconds, signal);

@@ -39,6 +39,7 @@ export class View {
     const lost = hadFocus && !$("groups").contains(document.activeElement);
     if (lost && this.current >= 0) return this.focus(this.current, false);
     if (lost) $("groups").querySelector(`[data-key="${CSS.escape(group)}"] .more`)?.focus({ preventScroll: true });
+    if (!this.element(this.current)) this.current = -1; // its group goes on behind "Show more"
     if (!this.element(this.current)?.classList.contains("current")) this.mark();
   }
 
@@ -108,7 +109,8 @@ export class View {
   }
 
   drawNothing() {
-    const words = this.query ? `No query here has “${this.query}” in it.` : this.folder === LANE ? "Nothing needs you here. Well done." : "";
+    const isDone = this.folder === LANE && !this.inbox.pending;
+    const words = this.query ? `No query here has “${this.query}” in it.` : isDone ? "Nothing needs you here. Well done." : "";
     const nothing = h("section", { class: "nothing", "data-key": "", "data-signature": "" }, h("p", {}, words || "Nothing here yet."));
     $("groups").replaceChildren(nothing);
   }
@@ -219,13 +221,14 @@ export class View {
   }
 
   showGuesses(index) {
+    const isSecond = (event) => event.detail > 1; // of a double click: by then another row is there
     const guesses = this.inbox.rows[index].top.map(([label, permille], at) =>
       h(
         "li",
         {},
         h(
           "button",
-          { type: "button", title: label, tabindex: -1, "aria-describedby": `text-${index}`, click: () => this.act.decide(index, label) },
+          { type: "button", title: label, tabindex: -1, "aria-describedby": `text-${index}`, click: (event) => isSecond(event) || this.act.decide(index, label) },
           h("kbd", {}, String(at + 1)),
           h("span", { class: "guess-name", dir: "auto" }, title(label)),
           bar(permille),
