@@ -881,6 +881,12 @@ def test_on_a_phone_nothing_stands_out_at_the_side(browser: Browser, service: Se
         page.tap(".row .text")
         assert page.locator(".guesses li").count() == 5
         assert overflow() <= 0
+        page.tap(".guesses button")
+        assert page.inner_text("#reviewed") == "1"
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        assert overflow() <= 0
+        page.tap("#undo", timeout=10_000)  # not until it lies free by chance
+        assert page.inner_text("#reviewed") == "0"
         page.tap(".row.current .pick")
         assert overflow() <= 0
         page.keyboard.press("Escape")
