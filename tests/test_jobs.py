@@ -118,7 +118,7 @@ def test_a_folder_that_is_named_outright_may_begin_with_a_line(inbox: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("pattern", "folder", "suffix"), [("**/*.csv", "out", None), ("**/*.csv", "out", ".jsonl"), ("a*", ".", ".parquet")]
+    ("pattern", "folder", "suffix"), [("**/*.csv", "out", None), ("**/*.csv", "out/of", None), ("a*", ".", ".parquet")]
 )
 def test_a_pattern_may_not_find_its_own_output(
     pattern: str, folder: str, suffix: str | None, inbox: Path, monkeypatch: pytest.MonkeyPatch
