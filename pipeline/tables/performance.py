@@ -92,8 +92,8 @@ def service_table(result: dict[str, Any]) -> str:
         for step, row in result["connections"].items()
     ]
     return table(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows) + (
-        f"\nOne request at a time takes {result['overhead_p50_ms']:.2f} ms longer (p50) than the classifier without "
-        f"HTTP.{another_model(result)}\n"
+        f"\nThe service is held to one core. In turn with the classifier without HTTP, each after a pause and so slower than in the table, "
+        f"a request takes {result['idle_p50_ms']:.2f} beside {result['bare_p50_ms']:.2f} ms (p50).{another_model(result)}\n"
     )
 
 
