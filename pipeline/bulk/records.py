@@ -166,8 +166,7 @@ def is_lines(schema: pa.Schema) -> bool:
 
 def raw_strings(column: pa.ChunkedArray) -> list[bytes | None]:
     """The bytes behind a column of strings: Arrow does not promise that they are UTF-8."""
-    strings = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-    values: list[bytes | None] = strings.cast(pa.large_binary()).to_pylist()
+    values: list[bytes | None] = column.cast(pa.large_binary()).to_pylist()
     return values
 
 
