@@ -99,8 +99,6 @@ def _value(cell: pa.Scalar) -> Any:
     try:
         return cell.as_py()
     except (OverflowError, UnicodeDecodeError):
-        if isinstance(cell, pa.DictionaryScalar | pa.ExtensionScalar):
-            return _value(cell.value)
         if isinstance(cell, pa.StructScalar):
             return {name: _value(inner) for name, inner in cell.items()}
         if isinstance(cell, pa.MapScalar):  # to Python a list of pairs
