@@ -9,6 +9,7 @@ Every option can also be given in the environment, as SERVE_ and its name; the A
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -45,6 +46,8 @@ class Server(uvicorn.Server):
                 access_log=False,  # it logs queries of addresses; ours logs none
                 server_header=False,
                 ws="none",
+                proxy_headers=False,  # nothing here asks for the client's address
+                loop="asyncio",  # uvloop reads as much at a time as it likes
                 http=heads_within(settings.body_timeout_s),
                 timeout_graceful_shutdown=patience_s,
             )
@@ -65,7 +68,8 @@ def check_address(host: str, port: int) -> None:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         told = (error.strerror or str(error)).partition(" (")[0]
-        raise UserError(f"{host}:{port}: {told}: choose another port: `make serve PORT=..`, or --port") from None
+        wrong = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+        raise UserError(f"{host}:{port}: {told}: choose another {wrong}: `make serve {wrong.upper()}=..`, or --{wrong}") from None
 
 
 def describe(classifier: Classifier, settings: Settings) -> Version:

@@ -127,6 +127,22 @@ def test_what_is_no_request_is_refused_in_one_line_that_quotes_none_of_it(servic
     assert "\n" not in error
 
 
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"texts": ["a"], "top_k": 0}, "top_k"),
+        ({"text": "a", "topk": 0}, "topk"),
+        ({"texts": ["a", 1]}, "texts.1"),
+        ({"text": 1}, "text"),
+        ({}, "texts"),
+        ([], "body"),
+    ],
+)
+def test_what_does_not_fit_is_named_as_it_was_sent(service: Service, body: object, named: str) -> None:
+    answer = service.post("/v1/predict", body)
+    assert (answer.status_code, answer.json()["error"].partition(": ")[0]) == (422, named)
+
+
 @pytest.mark.parametrize("escaped", [False, True], ids=["in UTF-8", "escaped"])
 @pytest.mark.parametrize("character", ["x", "\0", "é", "€", "💳"])
 def test_the_schema_and_the_service_count_the_same_characters_however_they_are_written(

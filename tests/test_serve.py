@@ -19,8 +19,10 @@ from scipy.special import softmax
 from services import Service, serve
 from small_models import LABELS, texts
 
+from pipeline.errors import UserError
 from pipeline.features import read_split
 from pipeline.inference import run_batches
+from pipeline.serve import check_address
 from pipeline.student import load_student
 
 # What every Python process runs at its start, if it is on the path: notes each attempt to reach another machine.
@@ -188,6 +190,11 @@ def test_a_port_that_is_taken_is_one_line_with_the_way_out_before_a_model_is_loa
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     told = f"error: 127.0.0.1:{port}: Address already in use: choose another port: `make serve PORT=..`, or --port\n"
     assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_host_that_is_not_this_machines_is_not_blamed_on_the_port() -> None:
+    with pytest.raises(UserError, match=r"192\.0\.2\.1:8080: .+: choose another host: `make serve HOST=\.\.`, or --host$"):
+        check_address("192.0.2.1", 8080)  # RFC 5737: for documents, no machine has it
 
 
 def answers_as_evaluated(root: Path, folder: Path) -> float:

@@ -1,6 +1,6 @@
-"""Closes connections on which no whole head of a request comes, or whose answers nobody reads.
+"""Closes connections on which no whole head of a request comes, or whose answers nobody reads; reads a little at a time from each.
 
-The gate sees neither: a request only when its head is there, an answer only until it is handed to the connection.
+The gate sees none of it: a request only when its head is there, an answer only until it is handed to the connection.
 """
 
 from __future__ import annotations
@@ -10,27 +10,36 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+# Bytes of a connection that are parsed before it is another's turn. asyncio's 256 KiB may be 43,690 chunks of a byte, a third of a second
+READ_BYTES = 4096
+
 
 def heads_within(seconds: float) -> type[asyncio.Protocol]:
     """Uvicorn's protocol, with so many seconds for the head of each request, from the connection or its own first byte on.
 
-    As long for answers that pile up to be read: the next one waits for that with its slot in hand.
+    As many for answers to be read: the next one waits for that with its slot in hand, and to close a connection waits for it, too. And as many
+    for the rest of a body whose request was answered before it was read.
     """
 
-    class Heads(H11Protocol):
+    class Heads(H11Protocol, asyncio.BufferedProtocol):
         """Uvicorn by itself waits for ever, but for a next request of which nothing has come."""
 
         def __init__(self, *arguments: object, **options: object) -> None:
             super().__init__(*arguments, **options)  # type: ignore[arg-type]
             self._deadline: asyncio.TimerHandle | None = None
             self._unread: asyncio.TimerHandle | None = None
+            self._buffer = bytearray(READ_BYTES)
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            transport.set_write_buffer_limits(high=0)  # else `pause_writing` is not told of the last 64 KiB
             self._watch()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
+        def get_buffer(self, sizehint: int) -> bytearray:
+            return self._buffer
+
+        def buffer_updated(self, nbytes: int) -> None:
+            self.data_received(bytes(self._buffer[:nbytes]))
             self._watch()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -47,7 +56,9 @@ def heads_within(seconds: float) -> type[asyncio.Protocol]:
             self._stop_waiting()
 
         def _watch(self) -> None:
-            if self.conn.their_state is not h11.IDLE:
+            state = self.conn.their_state
+            unasked = state is h11.SEND_BODY and self.cycle.response_complete  # uvicorn throws away what comes, for as long as it comes
+            if state is not h11.IDLE and not unasked:
                 self._stop_watching()
             elif self._deadline is None:
                 self._deadline = self.loop.call_later(seconds, self.transport.close)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import groupby
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,6 +14,7 @@ from starlette.responses import JSONResponse
 from pipeline.serving.pool import BusyError
 
 RETRY_AFTER_S = 1
+KINDS = (["text"], ["texts"])  # of bodies of /v1/predict: pydantic puts them before the path to what is wrong
 
 
 class Refusal(BaseModel):
@@ -60,7 +60,8 @@ def handle_errors(app: FastAPI) -> None:
         if told := _told_otherwise(request):
             return refuse(415, told)
         first = error.errors()[0]
-        where = ".".join(part for part, _ in groupby(str(part) for part in first["loc"][1:]))  # a kind of body is named as its field
+        _, *path = first["loc"]
+        where = ".".join(map(str, path[1:] if path[:1] in KINDS else path))
         if first["type"] == "json_invalid":
             return refuse(400, f"body: no valid JSON at character {where}")
         return refuse(422, f"{where or 'body'}: {first['msg']}")
