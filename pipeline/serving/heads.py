@@ -17,8 +17,8 @@ READ_BYTES = 4096
 def heads_within(seconds: float) -> type[asyncio.Protocol]:
     """Uvicorn's protocol, with so many seconds for the head of each request, from the connection or its own first byte on.
 
-    As many for answers to be read: the next one waits for that with its slot in hand, and to close a connection waits for it, too. And as many
-    for the rest of a body whose request was answered before it was read.
+    As many for answers to be read: the next one waits for that with its slot in hand, and so does whoever closes the connection. And as
+    many for the rest of a body whose request was answered before it was read.
     """
 
     class Heads(H11Protocol, asyncio.BufferedProtocol):
