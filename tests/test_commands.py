@@ -197,11 +197,11 @@ def write_files(folder: Path) -> None:
 
 
 @contextmanager
-def serving(folder: Path, command: str, variables: dict[str, str]) -> Iterator[None]:
+def serving(folder: Path, command: str, port: int) -> Iterator[None]:
     """A service in the background, as in another terminal, until the document ends."""
-    with subprocess.Popen(["bash", "-c", command], cwd=folder, env=ENVIRONMENT | variables, start_new_session=True) as process:
+    with subprocess.Popen(["bash", "-c", f"{command} PORT={port}"], cwd=folder, env=ENVIRONMENT, start_new_session=True) as process:
         try:
-            wait_until(lambda: process.poll() is not None or answers(int(variables["PORT"])), 120, command)
+            wait_until(lambda: process.poll() is not None or answers(port), 120, command)
             assert process.poll() is None, command
             yield
         finally:
@@ -223,11 +223,11 @@ def free_port() -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("document", [document for document, found in EVERY.items() if any(map(is_run, found))], ids=str)
 def test_the_commands_run_as_they_are_written(document: Path, desk: Path) -> None:
-    port = str(free_port())
+    port = free_port()
     with ExitStack() as background:
         for command in filter(is_run, EVERY[document]):
             if command == "make serve":
-                background.enter_context(serving(desk, command, {"PORT": port}))
+                background.enter_context(serving(desk, command, port))
                 continue
             asked = ["bash", "-o", "pipefail", "-c", command.replace("127.0.0.1:8080", f"127.0.0.1:{port}")]
             done = subprocess.run(asked, cwd=desk, capture_output=True, text=True, check=False, env=ENVIRONMENT)
