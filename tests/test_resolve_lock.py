@@ -269,11 +269,17 @@ def test_a_stage_that_fails_leaves_the_conflict_to_be_resolved_once_it_is_mended
     commit_and_check(toy)
 
 
-def test_without_a_conflict_it_is_a_run(toy: Path) -> None:
+def test_a_merge_without_a_conflict_is_a_run(toy: Path) -> None:
+    branch_off(toy, "words")
+    (toy / "WORDS.md").write_text("words\n")
+    sh(toy, "git", "add", "WORDS.md")
+    sh(toy, "git", "commit", "--quiet", "--message", "words")
+    sh(toy, "git", "checkout", "--quiet", "scale")
+    sh(toy, "git", "merge", "--quiet", "--no-commit", "words")
     output = ours(toy, "resolve_lock")
     assert "made anew: nothing" in output
     assert "stages that ran: none." in output
-    assert sh(toy, "git", "status", "--porcelain") == ""
+    assert sh(toy, "git", "status", "--porcelain") == "A  WORDS.md\n"
 
 
 @pytest.mark.parametrize("target", ["resolve-lock", "lock"])
