@@ -131,7 +131,7 @@ def commit(root: Path, message: str = "a run") -> None:
     """Commits the working tree, to a branch `main` where there was no repository."""
     if not (root / ".git").exists():
         sh(root, "git", "init", "--quiet", "--initial-branch", "main")
-        for setting in (("user.email", "test@example.org"), ("user.name", "test")):
-            sh(root, "git", "config", *setting)
+    for setting in (("user.email", "test@example.org"), ("user.name", "test")):  # a clone has not that of its source
+        sh(root, "git", "config", *setting)
     sh(root, "git", "add", "--all")
     sh(root, "git", "commit", "--quiet", "-m", message)

@@ -16,6 +16,7 @@ import pytest
 from clones import link_environment, sh, stages_run
 from emulator import BUCKET, Emulator, emulate
 from runner_standin import Runner, load_workflow
+from small_runs import commit
 from test_faults import fingerprint, flip
 from toys import make_toy, opened, ours, reproduce, with_pipeline
 
@@ -126,19 +127,7 @@ def test_the_workflow_makes_what_neither_bucket_nor_cache_has_and_pushes_it(push
     use(workspace, f"gs://{BUCKET}/workflow")
     for name in ("dvc.yaml", "dvc.lock"):  # as in our own: the interpreter that PATH has
         (workspace / name).write_text((workspace / name).read_text().replace(sys.executable, "python"))
-    sh(
-        workspace,
-        "git",
-        "-c",
-        "user.name=a",
-        "-c",
-        "user.email=a@example.org",
-        "commit",
-        "--all",
-        "--quiet",
-        "-m",
-        "our bucket, our python",
-    )
+    commit(workspace, "our bucket, our python")
     link_environment(workspace)
     scratch.mkdir()
     actions = dict.fromkeys(

@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 
 from pipeline.errors import UserError
 from pipeline.lock import LOCK, flatten, parse_lock
-from pipeline.params import PARAMS_FILE
 from pipeline.progress import Epoch
+from pipeline.run_files import PARAMS
 from pipeline.sweeping.experiment import METRICS, ExperimentError, Turnstile, read_file, run_experiment
 from pipeline.sweeping.space import Sweep, override
 from pipeline.sweeping.study import NAME, RETRIES
@@ -132,7 +132,7 @@ def judge(study: optuna.Study, name: str, values: dict[str, Any]) -> float:
         ExperimentError: the experiment ran with other values, or left no metrics.
         UserError: its rows are not those of the trials before.
     """
-    params = flatten(yaml.safe_load(read_file(name, str(PARAMS_FILE))))
+    params = flatten(yaml.safe_load(read_file(name, PARAMS)))
     if other := [knob for knob, value in values.items() if params[knob] != value]:
         raise ExperimentError(f"experiment {name}: {other[0]}: {params[other[0]]!r} instead of {values[other[0]]!r}")
     prepared = {out.path: out.md5 for out in parse_lock(read_file(name, LOCK))["prepare"].outs}
