@@ -47,5 +47,5 @@ def test_figures_of_another_model_than_the_locked_one_say_so(tmp_path: Path, mon
     (tmp_path / "dvc.lock").write_text("stages: {export: {cmd: x, outs: [{path: models/onnx, md5: a.dir}]}}")
     monkeypatch.chdir(tmp_path)
     assert another_model({"model": "a.dir"}) == ""
-    assert another_model({"model": "b.dir"}) == " Of another model than the present one."
-    assert another_model({}) == " Of which model was not recorded."
+    assert another_model({"model": "b.dir"}) == " Measured with another model than the current one."
+    assert another_model({}) == " The model was not recorded."

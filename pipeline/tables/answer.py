@@ -43,8 +43,8 @@ def glance() -> str:
     export, inference, reference = (artifacts.read_json(path) for path in (EXPORT, INFERENCE, REFERENCE))
     minutes = sum(reference["wall_seconds"].values()) / 60
     return (
-        f"`make repro` makes a model of {export[export['served']]['bytes'] / 1e6:.1f} MB that takes {inference['p50_ms']:.1f} ms a text on "
-        f"one core of {inference['machine']['cpu']} ([what it costs](docs/performance.md)); `make banking77` makes one of "
-        f"{100 * reference['models'][artifacts.STUDENT]['accuracy']['mean']:.1f} % accuracy on BANKING77, taught in {minutes:.0f} minutes "
+        f"`make repro` builds a {export[export['served']]['bytes'] / 1e6:.1f} MB model that takes {inference['p50_ms']:.1f} ms per text on "
+        f"one core of {inference['machine']['cpu']} ([what it costs](docs/performance.md)). `make banking77` trains one that reaches "
+        f"{100 * reference['models'][artifacts.STUDENT]['accuracy']['mean']:.1f} % accuracy on BANKING77, in {minutes:.0f} minutes "
         f"on {reference['threads']} cores of {reference['cpu']} ([results](#results)).\n"
     )

@@ -29,6 +29,6 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 def another_model(result: dict[str, Any]) -> str:
     """A sentence, where what a benchmark recorded is not of the exported model that the lock names."""
     if "model" not in result:
-        return " Of which model was not recorded."
+        return " The model was not recorded."
     present = outputs(read_lock(Path(LOCK))).get(ONNX.as_posix())
-    return "" if present and present.md5 == result["model"] else " Of another model than the present one."
+    return "" if present and present.md5 == result["model"] else " Measured with another model than the current one."

@@ -42,17 +42,17 @@ def abstention() -> str:
     test, outside = run["test"], run["out_of_scope"]
     labels = f"{test['mean_labels']:.2f} [{test['mean_labels_low']:.2f}, {test['mean_labels_high']:.2f}]"
     rows = [
-        ["threshold of the confidence", f"{run['threshold']:.3f}"],
+        ["confidence threshold", f"{run['threshold']:.3f}"],
         ["test queries accepted, %", interval(test, "accepted")],
         [
             f"accuracy among them, % (target {100 * run['target_accuracy']:g})",
             interval(test, "accepted_accuracy") if test["accepted"] else "none accepted",
         ],
-        ["probability from which on a label is in the set", f"{run['conformal']['threshold']:.3f}"],
-        [f"sets with the true intent, % (target {100 * run['conformal']['coverage']:g})", interval(test, "coverage")],
-        ["intents a set, mean", labels],
-        ["AUROC against texts of no intent", f"{outside['auroc']:.3f}"],
-        [f"of {outside['texts']} such texts let through, %", _let_through(outside)],
+        ["least probability for a label to be in the set", f"{run['conformal']['threshold']:.3f}"],
+        [f"sets that hold the true intent, % (target {100 * run['conformal']['coverage']:g})", interval(test, "coverage")],
+        ["intents per set, mean", labels],
+        ["AUROC, test queries against out-of-scope texts", f"{outside['auroc']:.3f}"],
+        [f"of {outside['texts']} out-of-scope texts accepted, %", _let_through(outside)],
         *([f"of {row['texts']} `{kind}`", _let_through(row)] for kind, row in outside["by_kind"].items()),
     ]
     return table(["", "on test"], rows)

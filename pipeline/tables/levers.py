@@ -17,8 +17,8 @@ LEVERS = Path("metrics/reference/levers.json")
 LEAST_P = 0.001  # that is told as a number
 TITLES = {"labels": "labels instead of teachers (no hidden states, no copies), as many steps"}  # of a recipe whose recorded title says less
 TEACHERS = {
-    "wider": "product of the five below",
-    "product": "product of the first three below",
+    "wider": "ensemble (product) of the five single models below",
+    "product": "ensemble (product) of the first three single models below",
     "finetuned0": MODELS["teacher_finetuned"],
     "base_encoder": MODELS["base_encoder"],
     "bag_of_words": MODELS["bag_of_words"],
@@ -26,8 +26,8 @@ TEACHERS = {
     "finetuned2": "MiniLM-L6, fine-tuned, a third seed",
 }
 CHANGE = (
-    "mean over the parts, with the wider of two 95 % intervals, by Student's t over parts and by the normal law over the rows that judge; "
-    "p: the larger of the two, after Holm for the comparisons of the table"
+    "mean over the parts, with the wider of two 95 % intervals, by Student's t over the parts and by the normal law over the held-out "
+    "rows; p: the larger of the two, corrected by Holm's method for the comparisons of the table"
 )
 ACTS = {
     "dropped": "left out",
@@ -37,7 +37,7 @@ ACTS = {
 
 
 def recipes_table(judged: str, told: dict[str, Any]) -> str:
-    """The recipes that were compared, best first, and the teachers' product on the same rows.
+    """The recipes that were compared, best first, and the teachers' ensemble on the same rows.
 
     Args:
         judged: by whom a row is judged.
@@ -48,11 +48,11 @@ def recipes_table(judged: str, told: dict[str, Any]) -> str:
     corrected = dict(zip(others, holm([told["recipes"][name]["against"]["p"] for name in others]), strict=True))
     rows = sorted(told["recipes"].items(), key=lambda item: -item[1]["accuracy"]["mean"])
     text = table(header, [_row(TITLES.get(name, row["what"]), row, None if name == first else corrected[name]) for name, row in rows])
-    text += f"\nTheir teachers' product on the same rows: {mean(told['teachers']['product'])}"
+    text += f"\nTheir teachers' ensemble on the same rows: {mean(told['teachers']['product'])}"
     if "wider" in told["teachers"]:
         text += f"; with two more fine-tuned encoders in it: {mean(told['teachers']['wider'])}"
-    judgements = f"{told['judgements']:,} judgements, each row by {judged}; three parts, one seed a part"
-    return text + f".\n\n{judgements}; change against the recipe without one: {CHANGE}{_note(told)}; {_machines(told)}.\n"
+    judgements = f"{told['judgements']:,} judgements, each row by {judged}; three parts, one seed per part"
+    return text + f".\n\n{judgements}; change: against the recipe whose row has none, {CHANGE}{_note(told)}; {_machines(told)}.\n"
 
 
 def suspects_table(told: dict[str, Any]) -> str:
@@ -67,21 +67,21 @@ def suspects_table(told: dict[str, Any]) -> str:
             rows.append(["", ACTS[act], mean(after["accuracy"]), *_against(after["against_all_labels"], corrected[learner, act])])
     share = mean(next(iter(told["learners"].values()))["suspects"])
     return table(header, rows) + (
-        f"\n`{TABLES['suspects'][0]}`: three folds of the training rows, one seed a fold, judged by the labels as they are; "
+        f"\n`{TABLES['suspects'][0]}`: three folds of the training rows, one seed per fold, judged by the labels as they are; "
         f"suspect: {share} % of the rows; change: {CHANGE}{_note(told)}; {_machines(told)}.\n"
     )
 
 
 def shots_table(told: dict[str, Any]) -> str:
-    """Accuracy on the official test split after few queries an intent."""
+    """Accuracy on the official test split after few queries per intent."""
     names = ["student", *(name for name in TEACHERS if name in next(iter(told["draws"].values())))]
-    header = ["model", *(f"{shots} queries an intent" for shots in told["draws"])]
+    header = ["model", *(f"{shots} queries per intent" for shots in told["draws"])]
     titles = TEACHERS | {"student": MODELS[artifacts.STUDENT]}
     rows = [[titles[name], *(mean(row[name]) for row in told["draws"].values())] for name in names]
     draws = len(next(iter(told["draws"].values()))["student"]["each"])
     return table(header, rows) + (
         f"\n`{TABLES['shots'][0]}`, accuracy, %, mean ± standard deviation over {draws} draws of the queries; official test "
-        f"split, scored once a draw; {_machines(told)}.\n"
+        f"split, scored once per draw; {_machines(told)}.\n"
     )
 
 
@@ -94,9 +94,9 @@ def final_table(told: dict[str, Any]) -> str:
     alone = f"{told['queries_without_twins']:,} of {told['queries']:,}"
     return table(HEADER, rows) + (
         f"\n`python -m benchmarks.levers --data build/banking77{device} --final {'|'.join(told['students'])}`, mean ± standard deviation "
-        f"over students ({seeds}), official test split, scored once a student; {_machines(told)}. Without twins: on the {alone} test "
-        f"{WITHOUT_TWINS}. Our sample: its {told['queries_of_the_sample']:,} queries; "
-        f"only models never trained on it have a figure; {REVISED}.\n"
+        f"over students ({seeds}), official test split, scored once per student; {_machines(told)}. Without near-duplicates: "
+        f"on the {alone} test {WITHOUT_TWINS}. Our sample: its {told['queries_of_the_sample']:,} queries; "
+        f"only models never trained on it have a score; {REVISED}.\n"
     )
 
 

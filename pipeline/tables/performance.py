@@ -51,9 +51,8 @@ def training_table(result: dict[str, Any]) -> str:
         columns = {}
     header = ["", "queries/s", *columns]
     rows = [[row["title"], spread(row["queries_per_second"]), *(column(row["full"]) for column in columns.values())] for row in contenders]
-    return (
-        table(header, rows) + f"\nA query is learnt {spread(result['speedup_vs_padded_trainer'], 1)} times faster than the ordinary way.\n"
-    )
+    faster = spread(result["speedup_vs_padded_trainer"], 1)
+    return table(header, rows) + f"\nPer query, the distilled student trains {faster} times as fast as the ordinary way.\n"
 
 
 def step_table(result: dict[str, Any]) -> str:
@@ -64,7 +63,7 @@ def step_table(result: dict[str, Any]) -> str:
     ours, most = spread(result["model_gflops"]), spread(result["peak_gflops"])
     waste = 100 * result["padding_waste"]
     return table(["", "share of a step, %"], rows) + (
-        f"\n{rate} queries/s in {result['machine']['precision']}; under the profiler, which the shares are from, {watched}. A query costs "
+        f"\n{rate} queries/s in {result['machine']['precision']}; {watched} under the profiler, which the shares are from. A query costs "
         f"{result['mflop_per_query']:.0f} MFLOP (forward and backward; {waste:.1f} % of its tokens are padding), so the "
         f"student gets {ours} GFLOP/s, {share} % of the {most} GFLOP/s that a product of square matrices of "
         f"{result['peak_size']:,} reaches on the same cores in the same run.\n"
@@ -92,8 +91,9 @@ def service_table(result: dict[str, Any]) -> str:
         for step, row in result["connections"].items()
     ]
     return table(["connections", "answers/s", "p50, ms", "p99, ms", "refused"], rows) + (
-        f"\nThe service is held to one core. In turn with the classifier without HTTP, each after a pause and so slower than in the table, "
-        f"a request takes {result['idle_p50_ms']:.2f} beside {result['bare_p50_ms']:.2f} ms (p50).{another_model(result)}\n"
+        f"\nThe service is pinned to one core. Alternating with the classifier without HTTP, each after a pause and so slower than in "
+        f"the table, a request takes {result['idle_p50_ms']:.2f} ms and the classifier alone {result['bare_p50_ms']:.2f} ms (p50)."
+        f"{another_model(result)}\n"
     )
 
 
@@ -101,7 +101,7 @@ def bulk_table(result: dict[str, Any]) -> str:
     """A row a number of rows and workers."""
     rows = [[f"{run['rows']:,}", str(run["workers"]), spread(run["rows_per_second"]), spread(run["mib"])] for run in result["runs"]]
     return table(["rows", "workers", "rows/s", "MiB, largest process"], rows) + (
-        f"\nThe test queries over and over, by the {result['graph']} graph{' on Ray' * result['ray']}.{another_model(result)}\n"
+        f"\nThe test queries, repeated, with the {result['graph']} graph{' on Ray' * result['ray']}.{another_model(result)}\n"
     )
 
 
@@ -118,7 +118,7 @@ def cost() -> str:
     rows = [[f"`{stage}`", f"{seconds:,.0f}"] for stage, seconds in run["wall_seconds"].items()]
     rows.append(["in all", f"{sum(run['wall_seconds'].values()):,.0f}"])
     return table(["stage", "seconds"], rows, "-r") + (
-        f"\n`{run['command']}`, mean over the runs that had to run a stage (the teachers are fitted once); the largest process had "
+        f"\n`{run['command']}`, mean over the runs in which a stage ran (the teachers are fitted once); peak memory of the largest process "
         f"{run['peak_rss_mib'] / 1024:.1f} GiB; {run['threads']} threads of {run['cpu']}, {run['precision']}.\n"
     )
 
@@ -143,7 +143,7 @@ def arithmetic() -> str:
         f"parts of {PART_ROWS:,}",
         f"texts of {TEXT_BYTES} bytes, uncompressed",
     ]
-    return table(header, rows) + f"\nAt the {rate:,.0f} rows a second that one worker scored of {largest['rows']:,}.\n"
+    return table(header, rows) + f"\nAt the {rate:,.0f} rows/s that one worker reached on {largest['rows']:,} rows.\n"
 
 
 def _duration(hours: float) -> str:

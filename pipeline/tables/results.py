@@ -19,12 +19,14 @@ from pipeline.run_files import METRICS, is_of_recipe
 from pipeline.tables.cells import interval, mean
 
 REFERENCE, SEEDS = Path("metrics/reference/banking77.json"), Path("metrics/reference/sample_seeds.json")
-REVISED = "rows of it were revised where a classifier of BANKING77 on MiniLM-L6 disagreed, which flatters what is made of it"
-WITHOUT_TWINS = f"queries whose most similar training query is no near twin of the same label (token Jaccard similarity of {TWIN} or more)"
-HEADER = ["model", "accuracy, %", "macro-F1, %", "accuracy without twins, %", "accuracy on our sample, %"]
+REVISED = "some of its rows were revised where a BANKING77 classifier on MiniLM-L6 disagreed, which favours models built on MiniLM-L6"
+WITHOUT_TWINS = (
+    f"queries whose most similar training query is not a near-duplicate (token Jaccard similarity of {TWIN} or more) with the same label"
+)
+HEADER = ["model", "accuracy, %", "macro-F1, %", "accuracy without near-duplicates, %", "accuracy on our sample, %"]
 MODELS = {
     STUDENT: "**TinyBERT, distilled** (student)",
-    "teacher": "product of the three below (teacher)",
+    "teacher": "ensemble (product) of the three below (teacher)",
     "teacher_finetuned": "MiniLM-L6, fine-tuned",
     "base_encoder": "MiniLM-L6, frozen + logistic regression (base model)",
     "bag_of_words": "TF-IDF + logistic regression",
@@ -33,7 +35,7 @@ MODELS = {
 
 def titles(distilled: bool) -> dict[str, str]:
     """The models' names in a table; where the labels alone taught the student, no model is its teacher."""
-    alone = {STUDENT: "**TinyBERT, labels alone** (student)", "teacher": "product of the three below"}
+    alone = {STUDENT: "**TinyBERT, labels alone** (student)", "teacher": "ensemble (product) of the three below"}
     return MODELS if distilled else MODELS | alone
 
 
@@ -68,7 +70,7 @@ def results_and_seeds() -> str:
 
 
 def noise_floor() -> str:
-    """What two seeds differ by on the sample, as `make report` reckons it."""
+    """What two seeds differ by on the sample, as `make report` computes it."""
     spread, budgets = measured_spread(Revision(Path()), SAMPLE), read_budgets(Path())
     if spread is None:
         return "Not measured yet: `make seeds`.\n"
@@ -76,7 +78,7 @@ def noise_floor() -> str:
     std, floor = (100 * figure for figure in (spread.std["accuracy"], spread.floor("accuracy", level)))
     return (
         f"On the sample accuracy has a standard deviation of {std:.2f} points over {spread.seeds} seeds (`{spread.source}`), so the floor "
-        f"is {spread.quantile(level):.2f} · √2 · {std:.2f} = {floor:.1f} points. The gate tolerates no fall of more than "
+        f"is {spread.quantile(level):.2f} · √2 · {std:.2f} = {floor:.1f} points. The gate tolerates no drop of more than "
         f"{100 * budgets.accuracy_drop:.1f}.\n"
     )
 
@@ -99,7 +101,7 @@ def reference() -> str:
     again = sum(run["wall_seconds"][stage] for stage in stages[stages.index("train") :]) * (len(run["seeds"]) - 1)
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     elsewhere = (
-        f" Without twins: on the {run['without_twins']['queries']:,} test {WITHOUT_TWINS}. "
+        f" Without near-duplicates: on the {run['without_twins']['queries']:,} test {WITHOUT_TWINS}. "
         f"Our sample: its {run['sample']['queries']:,} queries, none of which any model has seen; {REVISED}."
         if "sample" in run
         else ""
@@ -107,8 +109,8 @@ def reference() -> str:
     return table([*HEADER, "parameters, millions"], rows) + (
         f"\n`{run['command']}`, n = {len(run['seeds'])} students (mean ± standard deviation; seeds "
         f"{', '.join(map(str, run['seeds']))}), official test split, "
-        f"scored {run['test_scorings']} times by this command (and by what docs/experiments.md tells of); "
+        f"scored {run['test_scorings']} times by this command (and by the experiments in docs/experiments.md); "
         f"{sum(run['wall_seconds'].values()) / 60:.0f} minutes for the teachers and one student, "
-        f"{(sum(run['wall_seconds'].values()) + again) / 60:.0f} for all, and "
+        f"{(sum(run['wall_seconds'].values()) + again) / 60:.0f} for all students, peak memory "
         f"{run['peak_rss_mib'] / 1024:.1f} GiB, on {run['threads']} threads of {run['cpu']}; {versions}.{elsewhere}\n"
     )
