@@ -54,7 +54,7 @@ def check_space(file: Path, overrides: list[str]) -> tuple[Sweep, dict[str, Any]
         compose(overrides, composed)
         params: dict[str, Any] = yaml.safe_load(composed.read_text(encoding="utf-8"))
         if params["prepare"]["refit"]:
-            raise UserError("prepare.refit: true: the student would be judged by rows it was trained on: sweep without it")
+            raise UserError("prepare.refit: true: the student would be judged by rows it was trained on: sweep with prepare.refit=false")
         for name, knob in space.knobs.items():
             _check_name(file, name, params)
             for value in knob.ends():
@@ -66,7 +66,7 @@ def check_space(file: Path, overrides: list[str]) -> tuple[Sweep, dict[str, Any]
 def _check_name(file: Path, name: str, params: dict[str, Any]) -> None:
     stage = name.split(".", maxsplit=1)[0]
     if stage not in SWEPT:
-        raise UserError(f"{file}: sweep.knobs.{name}: a sweep is of knobs of {', '.join(SWEPT)}: remove it")
+        raise UserError(f"{file}: sweep.knobs.{name}: only knobs of {', '.join(SWEPT)} can be swept: remove it")
     if name not in flatten(params):
         raise UserError(f"{file}: sweep.knobs.{name}: no such knob: docs/params.md lists them")
 
@@ -90,16 +90,41 @@ def _misfit(name: str, value: object, params: dict[str, Any], scratch: Path) -> 
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=30, metavar="N", help="of the study in all, those of earlier calls included (30)")
-    parser.add_argument("--space", type=Path, default=Path("configs/sweep.yaml"), metavar="FILE", help="what to try")
-    parser.add_argument("--study", default="student", help="name of the study, and of its experiments (student)")
-    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="for all trials, as in `dvc exp run`")
-    parser.add_argument(
-        "--storage", metavar="URL", help="a database for several machines, else $SWEEP_STORAGE, else a file in .dvc/tmp/sweeps"
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--heartbeat", type=int, default=60, metavar="S", help="a worker silent for twice as long is taken for dead (60)")
-    parser.add_argument("--seed", type=int, default=42, help="of the draws (42)")
+    parser.add_argument(
+        "--trials", type=int, default=30, metavar="N", help="total number of trials in the study, earlier runs included (default: 30)"
+    )
+    parser.add_argument(
+        "--space",
+        type=Path,
+        default=Path("configs/sweep.yaml"),
+        metavar="FILE",
+        help="YAML file with the search space (default: configs/sweep.yaml)",
+    )
+    parser.add_argument("--study", default="student", help="name of the study, and of its experiments (default: student)")
+    parser.add_argument(
+        "-S",
+        "--set-param",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a param in every trial, as `dvc exp run -S` does; repeatable",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="SQLAlchemy URL of a database shared by several machines (default: $SWEEP_STORAGE, else a file in .dvc/tmp/sweeps)",
+    )
+    parser.add_argument(
+        "--heartbeat",
+        type=int,
+        default=60,
+        metavar="S",
+        help="seconds between heartbeats; a worker silent for twice as long counts as dead (default: 60)",
+    )
+    parser.add_argument("--seed", type=int, default=42, help="random seed of the sampler (default: 42)")
     args = parser.parse_args()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", args.study):
         parser.error(f"--study {args.study}: letters, digits, - and _ only")
@@ -110,7 +135,6 @@ def read_arguments() -> argparse.Namespace:
 
 def search(args: argparse.Namespace) -> None:
     """Opens the study, runs what is missing of it, and draws it."""
-    STORAGE.mkdir(parents=True, exist_ok=True)
     url = args.storage or os.environ.get("SWEEP_STORAGE") or f"sqlite:///{STORAGE / args.study}.db"
     space, params = check_space(args.space, args.set_param)
     with Turnstile(STORAGE / "opening"):
@@ -143,7 +167,7 @@ def main() -> None:
         raise UserError(STOPPED) from None
     except StorageInternalError as error:
         told = str(error.__cause__ or error).splitlines()[0]
-        raise UserError(f"the database of the study does not answer: {told}: the same command goes on when it does") from None
+        raise UserError(f"the study's database does not respond: {told}: run the same command again once it does; it resumes") from None
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     [
         ({"knobs": {"train.learning_rat": {"low": 0.1, "high": 0.2}}}, "sweep.knobs.train.learning_rat: no such knob"),
         ({"knobs": {"train.student": {"choices": [1]}}}, "sweep.knobs.train.student: no such knob"),
-        ({"knobs": {"prepare.seed": {"choices": [1, 2]}}}, "sweep.knobs.prepare.seed: a sweep is of knobs of featurize, teach, train"),
+        ({"knobs": {"prepare.seed": {"choices": [1, 2]}}}, "sweep.knobs.prepare.seed: only knobs of featurize, teach, train can be swept"),
         ({"knobs": {KNOB: {"low": 1.0e-4, "high": 2.0}}}, "sweep.knobs.train.learning_rate: 2.0: input should be less than 1"),
         ({"knobs": {KNOB: {"low": "1e-4", "high": 0.1}}}, "sweep.knobs.train.learning_rate.low"),
         ({"knobs": {KNOB: {"low": 0.1, "high": 0.01}}}, "sweep.knobs.train.learning_rate: low (0.1) must be less than high (0.01)"),
@@ -174,7 +174,7 @@ def test_a_trial_whose_worker_is_told_to_stop_or_killed_is_run_again_with_its_va
         wait_for(toy, "student: epoch 1 of 3", logs=1)
         worker.send_signal(signal.SIGTERM)
         said = worker.communicate(timeout=PATIENCE_S)[0]
-    assert said.splitlines()[-1] == "error: stopped: the same command goes on where it stopped"
+    assert said.splitlines()[-1] == "error: stopped: run the same command again to resume"
     assert worker.returncode == 1
     assert not list(toy.glob(".dvc/tmp/exps/standalone/tmp*"))
 
@@ -197,8 +197,8 @@ def test_what_there_is_so_far_is_drawn_while_the_first_trial_makes_what_all_need
 @pytest.mark.parametrize(
     ("raised", "told"),
     [
-        (KeyboardInterrupt(), "stopped: the same command goes on where it stopped"),
-        (optuna.exceptions.StorageInternalError("gone"), "the database of the study does not answer: gone: the same command goes on"),
+        (KeyboardInterrupt(), "stopped: run the same command again to resume"),
+        (optuna.exceptions.StorageInternalError("gone"), "the study's database does not respond: gone: run the same command again"),
     ],
 )
 def test_a_stop_and_a_database_that_is_gone_are_a_line_wherever_they_come(
@@ -217,6 +217,14 @@ def test_a_stop_and_a_database_that_is_gone_are_a_line_wherever_they_come(
         command.main()
 
 
+def test_a_sweep_outside_of_a_checkout_is_one_line_and_leaves_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sweep"])
+    with pytest.raises(UserError, match=r"^configs/sweep\.yaml: no such file"):
+        command.search(command.read_arguments())
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_database_that_goes_away_during_a_trial_is_one_line(toy: Path) -> None:
     with started(toy, "--heartbeat", "1", environment=variables(toy, 2)) as worker:
@@ -224,7 +232,7 @@ def test_a_database_that_goes_away_during_a_trial_is_one_line(toy: Path) -> None
         for file in toy.glob(".dvc/tmp/sweeps/student.db*"):
             file.unlink()
         said = worker.communicate(timeout=PATIENCE_S)[0]
-    assert said.startswith("error: the database of the study does not answer: ")
+    assert said.startswith("error: the study's database does not respond: ")
     assert said.count("\n") == 1
     assert worker.returncode == 1
 
@@ -233,8 +241,8 @@ def test_a_database_that_goes_away_during_a_trial_is_one_line(toy: Path) -> None
 def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Path) -> None:
     write_space(toy, prune=False, knobs={"train.dropout": {"low": 0.6, "high": 0.9}})
     said = sweep(toy, "--trials", "9", code=1)
-    assert "note: train.dropout is 0.0 now, which the sweep leaves out" in said
-    assert "error: 3 trials failed one after the other; the last: error: train.dropout: too much for a toy" in said
+    assert "note: the current value of train.dropout, 0.0, is outside the sweep's space" in said
+    assert "error: 3 consecutive trials failed; the last: error: train.dropout: too much for a toy" in said
     assert [row["state"] for row in table(toy)] == ["fail"] * 3
     assert "too much for a toy" in table(toy)[0]["problem"]
 
@@ -249,7 +257,7 @@ def test_trials_that_cannot_be_compared_are_not(swept: tuple[Path, str]) -> None
     with chdir(toy):
         file, url = Path("configs/sweep.yaml"), "sqlite:///.dvc/tmp/sweeps/student.db"
         open_study(url, "student", 60, *check_space(file, []))
-        with pytest.raises(UserError, match="study student: the params changed since it was begun"):
+        with pytest.raises(UserError, match="study student: the params changed since the study began"):
             open_study(url, "student", 60, *check_space(file, ["train.epochs=2"]))
         write_space(toy, **SPACE | {"knobs": {KNOB: {"low": 0.001, "high": 0.1}}})
         with pytest.raises(UserError, match="study student: the space of the sweep changed"):

@@ -113,7 +113,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on(
     idle.work(1)
     assert states(idle.study) == [TrialState.FAIL, TrialState.COMPLETE]
     assert firsts == [True, False]
-    assert "trial 0: was silent too long, taken for dead" in capsys.readouterr().out
+    assert "trial 0: missed its heartbeats: another worker marked it failed" in capsys.readouterr().out
 
 
 def test_where_git_fails_no_experiment_is_found_but_a_line_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

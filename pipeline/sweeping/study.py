@@ -46,7 +46,8 @@ def open_study(url: str, name: str, heartbeat_s: int, space: Sweep, params: dict
     said = flatten(params)
     now = {knob: said[knob] for knob in space.knobs}
     if outside := [knob for knob, value in now.items() if not space.knobs[knob].contains(value)]:
-        print(f"note: {outside[0]} is {now[outside[0]]} now, which the sweep leaves out: what there is now will not be among the trials")
+        value = f"the current value of {outside[0]}, {now[outside[0]]},"
+        print(f"note: {value} is outside the sweep's space: the current recipe will not be among the trials")
     else:
         study.enqueue_trial(now, user_attrs={NOW: True})
     return study
@@ -55,7 +56,7 @@ def open_study(url: str, name: str, heartbeat_s: int, space: Sweep, params: dict
 def _check_same(name: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     for key, what in (("knobs", "the space of the sweep"), ("params", "the params"), ("code", "the code of the stages, or their versions")):
         if before[key] != now[key]:
-            raise UserError(f"study {name}: {what} changed since it was begun: bring it back, or begin another study with --study")
+            raise UserError(f"study {name}: {what} changed since the study began: restore it, or start another study with --study NAME")
 
 
 def open_storage(url: str, heartbeat_s: int) -> RDBStorage:

@@ -24,7 +24,7 @@ from pipeline.sweeping.space import Sweep, override
 from pipeline.sweeping.study import NAME, RETRIES
 
 FAILURES = 3  # of one worker in a row: then it is not the draw
-STOPPED = "stopped: the same command goes on where it stopped"
+STOPPED = "stopped: run the same command again to resume"
 PREPARED = "prepared"  # attribute of a study: hashes of the rows that its trials learn from and are judged by
 
 
@@ -70,10 +70,10 @@ class Worker:
                     raise error.__context__ from None
                 if self.trial is None or self.study.trials[self.trial.number].state != TrialState.FAIL:
                     raise
-                print(f"trial {self.trial.number}: was silent too long, taken for dead by another worker and queued again", flush=True)
+                print(f"trial {self.trial.number}: missed its heartbeats: another worker marked it failed and queued it again", flush=True)
             self.trial = None
             if len(self.problems) == FAILURES:
-                raise UserError(f"{FAILURES} trials failed one after the other; the last: {self.problems[-1]}")
+                raise UserError(f"{FAILURES} consecutive trials failed; the last: {self.problems[-1]}")
 
     def _run(self, trial: optuna.Trial) -> float:
         self.trial, self.begun = trial, self.begun + 1
@@ -86,7 +86,8 @@ class Worker:
         def on_epoch(epoch: Epoch) -> None:
             trial.report(epoch.accuracy, epoch.epoch)
             if epoch.epoch < epoch.epochs and trial.should_prune():  # the last has nothing left to save
-                print(f"trial {trial.number}: given up after epoch {epoch.epoch} of {epoch.epochs}: {epoch.accuracy:.4f}", flush=True)
+                told = f"pruned after epoch {epoch.epoch} of {epoch.epochs}: validation accuracy {epoch.accuracy:.4f}"
+                print(f"trial {trial.number}: {told}", flush=True)
                 raise optuna.TrialPruned
 
         overrides = [*self.overrides, *(override(knob, value) for knob, value in values.items())]
