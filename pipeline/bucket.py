@@ -63,10 +63,10 @@ class Bucket:
         with self._one_line():
             bucket = self._client.bucket(self.name)
             granted = bucket.test_iam_permissions(list(rights), timeout=PATIENCE_S, retry=_RETRY)
-            missing = [right for right in rights if right not in granted]
+            missing = ", ".join(right for right in rights if right not in granted)
             if missing:
                 raise UserError(
-                    f"{self}: {self._who} lack the right {', '.join(missing)}: grant a role that has it on the bucket, see docs/remote.md"
+                    f"{self}: {self._who} lack the permission {missing}: grant a role that has it on the bucket, see docs/remote.md"
                 )
             list(self._client.list_blobs(self.name, prefix=self._path(""), max_results=1, timeout=PATIENCE_S, retry=_RETRY))
 
@@ -136,13 +136,13 @@ class Bucket:
         if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
             return f"{self}: Google does not accept {self._who}: {_refusal(error)}: {LOG_IN}"
         if isinstance(error, Unauthorized):
-            return f"{self}: not let in (401): {_reason(error)}: {LOG_IN}"
+            return f"{self}: authentication failed (401): {_reason(error)}: {LOG_IN}"
         if isinstance(error, Forbidden):
-            return f"{self}: {self._who} have no right to this (403): {_reason(error)}: see docs/remote.md"
+            return f"{self}: permission denied for {self._who} (403): {_reason(error)}: see docs/remote.md"
         if isinstance(error, NotFound):
-            return f"{self}: no such bucket: create it, or mend its name with `make remote BUCKET=gs://NAME/FOLDER`"
+            return f"{self}: no such bucket: create it, or fix its name with `make remote BUCKET=gs://NAME/FOLDER`"
         if isinstance(error, GoogleAPICallError):
-            return f"{self}: the service answers {error.code}: {_reason(error)}: try again later"
+            return f"{self}: the service returned HTTP {error.code}: {_reason(error)}: try again later"
         return f"{self}: no answer within {PATIENCE_S:g} s ({type(error).__name__}): check the network and try again"
 
 

@@ -137,7 +137,7 @@ def verify(repo: Repo, download: bool) -> str:
     named = "; ".join(map(str, found[:NAMED])) + (f"; and {len(found) - NAMED} more" if len(found) > NAMED else "")
     by_itself = all(fault.missing and not fault.wanted.listing for fault in found)
     remedy = "run `dvc push`" if by_itself else "run `python -m pipeline.remote mend`, then `dvc push`,"
-    raise UserError(f"{bucket}: {len(found)} of {looked_at} objects are not as dvc.lock has them: {named}: {remedy} where they were made")
+    raise UserError(f"{bucket}: {len(found)} of {looked_at} objects do not match dvc.lock: {named}: {remedy} where they were made")
 
 
 def mend(repo: Repo) -> str:
@@ -154,10 +154,14 @@ def mend(repo: Repo) -> str:
 
 def main() -> None:
     """Runs one of the commands."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.remote", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check").add_argument("--read-only", action="store_true", help="for pull alone")
-    commands.add_parser("verify").add_argument("--download", action="store_true", help="read every byte")
+    commands.add_parser("check").add_argument("--read-only", action="store_true", help="check only the permissions that `dvc pull` needs")
+    commands.add_parser("verify").add_argument(
+        "--download", action="store_true", help="download and hash every object instead of trusting the stored hashes"
+    )
     commands.add_parser("mend")
     arguments = parser.parse_args()
     try:

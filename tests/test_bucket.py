@@ -23,11 +23,11 @@ def check(environment: pytest.MonkeyPatch, folder: Path, mode: str, rights: tupl
     ("mode", "line"),
     [
         ("revoked", rf"Google does not accept the credentials \({ACCOUNT}\): invalid_grant: Invalid JWT Signature.: run `gcloud"),
-        ("unauthorized", r"not let in \(401\): Invalid Credentials: run `gcloud auth application-default login`"),
-        ("forbidden", rf"the credentials \({ACCOUNT}\) have no right to this \(403\): {ACCOUNT} does not have storage.objects.list access"),
+        ("unauthorized", r"authentication failed \(401\): Invalid Credentials: run `gcloud auth application-default login`"),
+        ("forbidden", rf"permission denied for the credentials \({ACCOUNT}\) \(403\): {ACCOUNT} does not have storage.objects.list access"),
         ("no bucket", "no such bucket: create it"),
-        ("reader", rf"the credentials \({ACCOUNT}\) lack the right storage.objects.create: grant a role that has it"),
-        ("busy", "the service answers 503: We encountered an internal error. Please try again: try again later"),
+        ("reader", rf"the credentials \({ACCOUNT}\) lack the permission storage.objects.create: grant a role that has it"),
+        ("busy", "the service returned HTTP 503: We encountered an internal error. Please try again: try again later"),
     ],
 )
 def test_what_google_refuses_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, line: str) -> None:
