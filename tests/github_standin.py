@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -43,19 +42,7 @@ class Handler(JsonHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.answer({})
-
-    def do_POST(self) -> None:
-        self.answer(self.body())
-
-    def do_PATCH(self) -> None:
-        self.answer(self.body())
-
-    def body(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self.content())
-        return content
-
-    def answer(self, body: dict[str, Any]) -> None:
+        body: dict[str, Any] = json.loads(self.content() or b"{}")
         split = urlsplit(self.path)
         request = f"{self.command} {split.path.removeprefix(f'/repos/{REPOSITORY}/')}"
         if self.headers["Authorization"] != f"Bearer {TOKEN}":
@@ -91,13 +78,13 @@ class Handler(JsonHandler):
         else:
             self.send(404, {"message": "Not Found"})
 
+    do_POST = do_PATCH = do_GET
+
     def send_page(self, entries: list[dict[str, Any]], query: str) -> None:
         values = parse_qs(query)
         size, page = min(int(values["per_page"][0]), 100), int(values["page"][0])
         self.send(200, entries[(page - 1) * size : page * size])
 
 
-@contextmanager
-def serve_github() -> Iterator[GitHub]:
-    with serving(GitHub()) as hub:
-        yield hub
+def serve_github() -> AbstractContextManager[GitHub]:
+    return serving(GitHub())

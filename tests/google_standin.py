@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,10 +65,8 @@ class Handler(JsonHandler):
         self.send(code, {"error": {"code": code, "message": message, "errors": [{"domain": "global", "message": message}]}})
 
 
-@contextmanager
-def refuse(mode: str) -> Iterator[Google]:
-    with serving(Google(mode)) as google:
-        yield google
+def refuse(mode: str) -> AbstractContextManager[Google]:
+    return serving(Google(mode))
 
 
 @cache

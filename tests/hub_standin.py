@@ -6,13 +6,12 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from hub_uploads import Uploads
-from json_standin import serving
+from json_standin import JsonHandler, JsonServer, serving
 
 LARGE = 1000  # bytes from which on a file is "large": the hub then states its sha256
 
@@ -24,13 +23,11 @@ def entry(path: Path, root: Path) -> dict[str, object]:
     return {"type": kind, "oid": oid, "size": path.stat().st_size if path.is_file() else 0, "path": str(path.relative_to(root))}
 
 
-class Hub(ThreadingHTTPServer):
+class Hub(JsonServer):
     """Serves ``folder/<owner>/<name>/<file>`` (models) and ``folder/datasets/<owner>/<name>/<file>`` at one revision."""
 
-    daemon_threads = True
-
     def __init__(self, folder: Path, revision: str, mode: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.folder, self.revision, self.mode = folder, revision, mode
         self.asked: list[str] = []
         self.uploads = Uploads(folder, LARGE)
@@ -42,54 +39,38 @@ class Hub(ThreadingHTTPServer):
     def has(self, repository: str, revision: str) -> bool:
         return revision == self.head(repository) or (revision == "main" and repository in self.uploads.heads)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
-
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     server: Hub
     protocol_version = "HTTP/1.1"
 
-    def do_HEAD(self) -> None:
-        self.answer()
-
     def do_GET(self) -> None:
-        self.answer()
-
-    def do_POST(self) -> None:
-        self.answer()
-
-    def do_PUT(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
         path = self.path.split("?")[0]
         self.server.asked.append(path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.content()
         token = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
         if self.server.mode == "silent":
             time.sleep(30)
             return
         if self.server.mode == "unavailable" or (self.server.mode == "broken files" and "/resolve/" in path):
-            self.send(503, b"try later")
+            self.send_bytes(503, b"try later")
         elif path == "/":
-            self.send(200, b"hello")
+            self.send_bytes(200, b"hello")
         elif written := self.server.uploads.answer(self.command, path, body, token, self.server.url):
-            self.send(written.code, json.dumps(written.value).encode(), {"Content-Type": "application/json"})
+            self.send(written.code, written.value)
         elif match := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self.send_file(*match.groups())
         elif match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+))?(?:/(.*))?", path):
             self.send_api(*match.groups())
         else:
-            self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            self.send_bytes(404, b"", {"X-Error-Code": "EntryNotFound"})
 
     def send_file(self, repository: str, revision: str, name: str) -> None:
         file = self.server.folder / repository / name
         if not self.server.has(repository, revision):
-            self.send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+            self.send_bytes(404, b"", {"X-Error-Code": "RevisionNotFound"})
         elif not file.is_file():
-            self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            self.send_bytes(404, b"", {"X-Error-Code": "EntryNotFound"})
         else:
             content = file.read_bytes()
             blob = b"blob %d\0" % len(content) + content  # as git names it
@@ -97,17 +78,16 @@ class Handler(BaseHTTPRequestHandler):
             etag = hashlib.sha1(blob, usedforsecurity=False).hexdigest() if small else hashlib.sha256(content).hexdigest()
             if small and self.server.mode == "altered small files":
                 content = content[:-1] + b"!"
-            self.send(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": self.server.head(repository)})
+            self.send_bytes(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": self.server.head(repository)})
 
     def send_api(self, kind: str, repository: str, what: str | None, revision: str | None, below: str | None) -> None:
         folder = self.server.folder / ("datasets" if kind == "datasets" else "") / repository
         if not folder.is_dir() or not self.server.has(repository, revision or self.server.head(repository)):
-            self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound" if folder.is_dir() else "RepoNotFound"})
+            self.send_bytes(404, b"{}", {"X-Error-Code": "RevisionNotFound" if folder.is_dir() else "RepoNotFound"})
             return
         listed = (folder / (below or "")).rglob("*") if "recursive=true" in self.path.lower() else (folder / (below or "")).glob("*")
         if what in ("tree", "paths-info"):
-            entries = [entry(path, folder) for path in sorted(listed)]
-            self.send(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
+            self.send(200, [entry(path, folder) for path in sorted(listed)])
         else:
             info = {
                 "id": repository,
@@ -119,9 +99,14 @@ class Handler(BaseHTTPRequestHandler):
                 "downloads": 0,
             }
             info["siblings"] = [{"rfilename": str(path.relative_to(folder))} for path in sorted(folder.rglob("*")) if path.is_file()]
-            self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
+            self.send(200, info)
 
-    def send(self, code: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+    do_HEAD = do_POST = do_PUT = do_GET
+
+    def send(self, code: int, value: Any) -> None:
+        self.send_bytes(code, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def send_bytes(self, code: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
         for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(key, value)
@@ -129,11 +114,6 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def log_message(self, *_: object) -> None:
-        pass
 
-
-@contextmanager
-def serve(folder: Path, revision: str, mode: str = "healthy") -> Iterator[Hub]:
-    with serving(Hub(folder, revision, mode)) as hub:
-        yield hub
+def serve(folder: Path, revision: str, mode: str = "healthy") -> AbstractContextManager[Hub]:
+    return serving(Hub(folder, revision, mode))

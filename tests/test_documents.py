@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.packages import direct
 from pipeline.tables.blocks import BLOCK, MAKERS, find_documents, render
 
 README = Path("README.md").read_text(encoding="utf-8")
@@ -30,12 +31,9 @@ def test_a_block_of_an_unknown_name_is_refused_in_one_line() -> None:
 
 
 def test_every_dependency_has_its_line_in_the_readme_and_no_other() -> None:
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    wanted = {re.split(r"[=<>]", line)[0] for group in groups for line in group}
     table = README.split("## Dependencies")[1].split("\n## ")[0]
     named = {name for line in table.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w-]+)`", line.split("|")[1])}
-    assert {name.lower() for name in named} == {name.lower() for name in wanted}
+    assert {name.lower() for name in named} == {name.lower() for name in direct()}
 
 
 def test_the_versions_that_the_stages_depend_on_are_those_of_the_lock() -> None:

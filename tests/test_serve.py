@@ -153,35 +153,15 @@ def test_it_connects_to_nothing(service: Service) -> None:
     assert watched.read_text().startswith("socket.connect")  # the watch sees what there is to see
 
 
-def rewrite(folder: Path, name: str, content: bytes) -> None:
-    """Another content, that the manifest vouches for."""
-    (folder / name).write_bytes(content)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-@pytest.mark.parametrize(
-    ("hurt", "named"),
-    [
-        (shutil.rmtree, "manifest.json: no such file"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json: missing"),
-        (lambda folder: (folder / "model.pkl").write_bytes(b""), "model.pkl: not in the manifest"),
-        (lambda folder: (folder / "labels.json").write_text("[]"), "labels.json: sha256 is"),
-        (lambda folder: rewrite(folder, "labels.json", json.dumps(LABELS[::-1]).encode()), "labels.json: not the labels of the"),
-        (lambda folder: rewrite(folder, "labels.json", json.dumps(LABELS[:3]).encode()), "labels.json: not the labels of the"),
-    ],
-    ids=["no folder", "incomplete", "a pickle", "a changed file", "permuted labels", "a label short"],
-)
-def test_a_model_that_is_not_what_its_manifest_says_is_refused_in_one_line(hurt: object, named: str, model: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_not_what_its_manifest_says_is_refused_in_one_line(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "onnx"
     shutil.copytree(model, folder)
-    hurt(folder)  # type: ignore[operator]
+    (folder / "model.pkl").write_bytes(b"")  # the other faults: tests/test_classifier.py
     command = [sys.executable, "-m", "pipeline.serve", "--model", str(folder), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert re.fullmatch(r"error: .+\n", done.stderr)
-    assert f"{folder}/{named}" in done.stderr
+    assert f"{folder}/model.pkl: not in the manifest" in done.stderr
 
 
 def test_a_port_that_is_taken_is_one_line_with_the_way_out_before_a_model_is_loaded(service: Service, tmp_path: Path) -> None:

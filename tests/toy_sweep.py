@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 from clones import sh
+from small_runs import commit
 from toys import with_pipeline
 
 TRAIN = """
@@ -61,11 +62,7 @@ def make_toy(folder: Path) -> Path:
     (folder / "data.txt").write_text("one\n")
     (folder / ".gitignore").write_text("/build/\n/rows.txt\n/soft.txt\n/model.json\n/.dvc/tmp/\n/.dvc/cache/\n")
     write_space(folder, **SPACE)
-    sh(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
-        sh(folder, "git", "config", *setting)
-    sh(folder, "git", "add", "--all")
-    sh(folder, "git", "commit", "--quiet", "-m", "toy")
+    commit(folder, "toy")
     return folder
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from clones import sh
 from dvc.repo import Repo
+from small_runs import commit
 
 from pipeline.compose import compose
 from pipeline.tables.blocks import find_documents, render
@@ -73,8 +74,6 @@ README = "# Toy\n\nFirst words.\n\n<!-- generated: results -->\n<!-- end -->\n\n
 def make_toy(folder: Path) -> None:
     """The repository after its first run, committed on ``main``; nothing is pushed."""
     sh(Path(), "git", "init", "--quiet", "--initial-branch", "main", str(folder))
-    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
-        sh(folder, "git", "config", *setting)
     Repo.init(str(folder)).close()
     for name in (".dvc/config", ".gitattributes", "Makefile", "requirements.lock"):
         (folder / name).write_bytes(Path(name).read_bytes())
@@ -131,8 +130,7 @@ def run_and_commit(folder: Path, message: str) -> None:
     with chdir(folder):
         for document in find_documents():
             document.write_text(render(document.read_text()))
-    sh(folder, "git", "add", "--all")
-    sh(folder, "git", "commit", "--quiet", "-m", message)
+    commit(folder, message)
 
 
 def ours(folder: Path, module: str, *arguments: str, code: int = 0, variables: dict[str, str] | None = None) -> str:

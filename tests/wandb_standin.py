@@ -10,7 +10,7 @@ import gzip
 import json
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,8 @@ class _Handler(JsonHandler):
     do_PUT = do_POST
 
 
-@contextmanager
-def serve() -> Iterator[Standin]:
-    with serving(Standin()) as server:
-        yield server
+def serve() -> AbstractContextManager[Standin]:
+    return serving(Standin())
 
 
 def read_records(path: Path) -> list[wandb_internal_pb2.Record]:
