@@ -122,7 +122,7 @@ def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[s
     if not sizes:
         raise UserError(f"{data / artifacts.split_table('test')}: {len(test)} queries: at least {2 * QUERIES[0]} are needed")
     if not out_of_scope.exists():
-        raise UserError(f"{out_of_scope}: no such file: run in the root of the repository")
+        raise UserError(f"{out_of_scope}: no such file: check the path, and run in the root of the repository")
     strange = [row["text"] for row in read_table(out_of_scope)]
     if len(strange) < (needed := round(SHARES[-1] * sizes[-1])):
         raise UserError(f"{out_of_scope}: {len(strange)} queries: at least {needed} are needed")

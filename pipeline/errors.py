@@ -51,7 +51,7 @@ def exit_with_one_line(main: Callable[[], None], code: int = 1) -> None:
 
 
 def misfit(error: ValidationError, *above: str) -> tuple[str, str]:
-    """The first thing that pydantic does not take.
+    """The first thing that pydantic does not take; an unknown key before others, since a typo makes a key missing too.
 
     Args:
         error: what it raised.
@@ -60,12 +60,12 @@ def misfit(error: ValidationError, *above: str) -> tuple[str, str]:
     Returns:
         The dotted key, and what is wrong with it: ``MISSING``, that it is unknown, or the value and what it should be.
     """
-    first = error.errors()[0]
+    first = next((each for each in error.errors() if each["type"] == "extra_forbidden"), error.errors()[0])
     key = ".".join([*above, *map(str, first["loc"])]) or "the file"
     if first["type"] == "missing":
         return key, MISSING
     if first["type"] == "extra_forbidden":
-        return key, "unknown key: remove it or mend its spelling"
+        return key, "unknown key: remove it or correct its spelling"
     message = first["msg"].removeprefix("Value error, ")
     value = f"{first['input']!r}: " if first["loc"] and not isinstance(first["input"], dict) else ""
     return key, f"{value}{message[0].lower()}{message[1:]}"

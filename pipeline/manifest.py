@@ -70,8 +70,8 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / artifacts.MANIFEST
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: make the model first: `make repro`") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file: is this a folder written by stage export? If there is none, run `make repro`") from None
     except ValidationError as error:
         key, message = misfit(error)
         raise UserError(f"{path}: {key}: {message}: {REMEDY}") from None

@@ -35,19 +35,21 @@ def read_params(name: str, section: type[Section], path: Path = PARAMS_FILE) -> 
     """Reads and checks one section of ``params.yaml``.
 
     Raises:
-        UserError: the file is missing or no YAML, the section is missing, another section is none of a stage, or a key or value does not
-            fit; the first misfit is named.
+        UserError: the file is missing, a folder or no YAML, the section is missing, another section is none of a stage, or a key or value
+            does not fit; the first misfit is named.
     """
     try:
         sections = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: run in the root of the repository") from None
+        raise UserError(f"{path}: no such file: check the path, and run in the root of the repository") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not a file: check the path") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(sections, dict) or not isinstance(sections.get(name), dict):
         raise UserError(f"{path}: section '{name}' is missing: compose the file with `make params`")
     if unknown := sorted(map(str, sections.keys() - {name, *STAGES})):  # from `+students=scratch`, say, which Hydra suggests for a slip
-        raise UserError(f"{path}: {unknown[0]}: no stage reads such a section: remove it, or mend its spelling (docs/params.md)")
+        raise UserError(f"{path}: {unknown[0]}: no stage reads such a section: remove it, or correct its spelling (docs/params.md)")
     try:
         return section.model_validate(sections[name])
     except ValidationError as error:

@@ -66,18 +66,19 @@ def check_intents(train: list[Row], test: list[Row], names: dict[str, str | None
     """
     counts = Counter(row.intent for row in train)
     if len(counts) < 2:
-        raise UserError(f"{names['train']}: {len(counts)} intent left after cleaning ({', '.join(counts)}): a classifier needs at least 2")
+        left = f"{len(counts)} ({', '.join(counts)})" if counts else "none"
+        raise UserError(f"{names['train']}: intents left after cleaning: {left}: a classifier needs at least 2")
     least = 2 if test else 3
     rare = sorted(intent for intent, count in counts.items() if count < least)
     if rare:
         raise UserError(
-            f"{names['train']}: intent '{rare[0]}' has {counts[rare[0]]} row(s) after cleaning, at least {least} needed "
-            f"(one a split){f'; {len(rare) - 1} more like it' if rare[1:] else ''}: add rows or merge intents"
+            f"{names['train']}: intent '{rare[0]}': rows after cleaning: {counts[rare[0]]}; at least {least} are needed "
+            f"(one per split){f'; {len(rare) - 1} more like it' if rare[1:] else ''}: add rows or merge intents"
         )
     for row in test:
         if row.intent not in counts:
             raise UserError(
-                f"{names['test']}:{row.line}: intent '{row.intent}' does not occur in {names['train']}: mend the label or add rows"
+                f"{names['test']}:{row.line}: intent '{row.intent}' does not occur in {names['train']}: correct the label or add rows"
             )
     return sorted(counts)
 

@@ -31,7 +31,7 @@ def read_records(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
             yield line, fields
             line = reader.line_num + 1
     except csv.Error as error:
-        raise csv.Error(f"{line}: not valid CSV: {error}: mend the quoting of the row that begins here") from None
+        raise csv.Error(f"{line}: not valid CSV: {error}: fix the quoting of the row that begins here") from None
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

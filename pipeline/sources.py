@@ -12,28 +12,28 @@ import os
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from pipeline import hub
 from pipeline.errors import UserError, misfit
+from pipeline.params import Params
 from pipeline.rows import Row, read_records
 
 NAME_THEM = "name yours with fetch.text_column and fetch.label_column"
 CARD_SUFFIX = ".yaml"
+CHECK = "check the path (fetch.train, fetch.test or evaluate.out_of_scope in params.yaml)"
 
 
-class CardSplit(BaseModel):
+class CardSplit(Params):
     """Number of rows and sha256 of the content (see ``content_sha256``) of a split."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     rows: int
     sha256: str
 
 
-class Card(BaseModel):
+class Card(Params):
     """A pinned dataset: where it is on the hub, and what must be in it."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
     name: str
     licence: str
     citation: str
@@ -62,7 +62,9 @@ def read_csv(path: Path, text_column: str, label_column: str, remedy: str = NAME
     records = read_records(io.StringIO(_decode(path), newline=""))
     rows: list[Row] = []
     try:
-        _, header = next(records, (1, []))
+        line, header = next(records, (0, []))
+        if not line:
+            raise UserError(f"{path}: the file is empty: it needs a header row and rows below it")
         text_at, label_at = (_find_column(path, header, column, remedy) for column in (text_column, label_column))
         for line, fields in records:
             if fields:
@@ -107,7 +109,7 @@ def bring_card(card: Card) -> dict[str, list[Row]]:
             raise UserError(
                 f"{folder or card.repository}: {card.name} {split}: {len(splits[split])} rows with content sha256 {content}, "
                 f"expected {pinned.rows} rows with {pinned.sha256}: this is another version of the dataset"
-                f"{f': mend or unset ${card.folder_variable}' if folder else ''}"
+                f"{f': fix or unset ${card.folder_variable}' if folder else ''}"
             )
     return splits
 
@@ -142,7 +144,7 @@ def _from_hub(card: Card) -> dict[str, list[Row]]:
     except hub.HubError as error:
         raise UserError(f"{card.name}: {error}: {remedy}") from None
     except (DatasetsError, *hub.BROKEN, ValueError) as error:
-        raise UserError(f"{card.name}: the hub does not deliver {card.repository}: {hub.first_line(error)}: {remedy}") from None
+        raise UserError(f"{card.name}: downloading {card.repository} from the hub failed: {hub.first_line(error)}: {remedy}") from None
     splits: dict[str, list[Row]] = {}
     for split in ("train", "test"):
         intents = dataset[split].features[card.label_column].int2str(dataset[split][card.label_column])
@@ -160,9 +162,9 @@ def _decode(path: Path) -> str:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: check the path in params.yaml") from None
+        raise UserError(f"{path}: no such file: {CHECK}") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder, not a file: check the path in params.yaml") from None
+        raise UserError(f"{path}: is a folder, not a file: {CHECK}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -172,8 +174,8 @@ def _decode(path: Path) -> str:
 
 def _find_column(path: Path, header: list[str], column: str, remedy: str) -> int:
     if header.count(column) != 1:
-        problem = "is there more than once" if column in header else "is missing"
+        problem = "occurs more than once" if column in header else "is missing"
         if len(header) == 1 and ";" in header[0]:
             remedy = "separate the columns by commas, not semicolons"
-        raise UserError(f"{path}:1: column '{column}' {problem}: the header has {header}; {remedy}")
+        raise UserError(f"{path}:1: column '{column}' {problem}: the header has {header}: {remedy}")
     return header.index(column)

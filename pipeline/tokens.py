@@ -17,11 +17,13 @@ def load_tokenizer(encoder: Path, max_tokens: int) -> Tokenizer:
     """Loads an encoder's tokenizer, cutting texts at ``max_tokens`` word pieces and padding none.
 
     Raises:
-        UserError: the encoder came without one.
+        UserError: there is no encoder, or it came without one.
     """
     file = encoder / artifacts.TOKENIZER_FILE
+    if not encoder.exists():
+        raise UserError(f"{encoder}: no such folder: run `make repro`, or `dvc pull {encoder}`")
     if not file.exists():
-        raise UserError(f"{file}: not there: the encoder that fetch.encoder names has none; take all-MiniLM-L6-v2, the default")
+        raise UserError(f"{file}: no such file: the encoder that fetch.encoder names has none; take all-MiniLM-L6-v2, the default")
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)

@@ -166,7 +166,7 @@ def other_tokenizer(folder: Path) -> None:
     [
         (pickle_beside, r"model\.pkl: not in the manifest: "),
         (lose_graph, r"int8\.onnx: missing: "),
-        (lose_manifest, r"manifest\.json: no such file: make the model first: `make repro`"),
+        (lose_manifest, r"manifest\.json: no such file: is this a folder written by stage export\? If there is none, run `make repro`"),
         (break_manifest, r"manifest\.json: the file: invalid JSON"),
         (unknown_format, r"manifest\.json: format: 2: input should be 1: "),
         (flip_a_byte, r"int8\.onnx: sha256 is \w+, the manifest's is \w+: "),
@@ -181,6 +181,11 @@ def test_a_folder_that_is_not_what_export_wrote_is_refused(folder: Path, spoil: 
     spoil(folder)
     with pytest.raises(UserError, match=message + ".*dvc checkout models/onnx" if message.endswith(": ") else message):
         Classifier.load(folder)
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"params\.yaml/manifest\.json: no such file: is this a folder written by stage export"):
+        Classifier.load(Path("params.yaml"))
 
 
 @pytest.mark.parametrize(("graph", "exact", "loaded"), [("int8", True, "int8"), ("int8", False, "fp32"), ("fp32", True, "fp32")])

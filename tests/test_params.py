@@ -27,7 +27,7 @@ def write(folder: Path, section: str, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learning_rat": 1}, "train.learning_rat: unknown key: remove it or mend its spelling"),
+        ({"learning_rat": 1}, "train.learning_rat: unknown key: remove it or correct its spelling"),
         ({"learning_rate": "abc"}, "train.learning_rate: 'abc': input should be a valid number"),
         ({"learning_rate": "1e-4"}, "write 1.0e-4"),
         ({"learning_rate": -1.0}, "train.learning_rate: -1.0: input should be greater than 0"),
@@ -37,6 +37,7 @@ def write(folder: Path, section: str, **changes: object) -> Path:
         ({"targets": "warm"}, "train.targets: 'warm': input should be 'soft' or 'hard'"),
         ({"student": GOOD["train"]["student"] | {"heads": 7}}, "heads (7) must divide hidden (312)"),
         ({"student": {}}, "train.student.start: missing"),
+        ({"student": {"strat": "scratch"}}, "train.student.strat: unknown key: remove it or correct its spelling"),
     ],
 )
 def test_a_bad_value_is_one_line_with_key_value_and_remedy(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -52,6 +53,8 @@ def test_a_missing_file_or_section_or_broken_yaml_is_one_line(tmp_path: Path) ->
     path = tmp_path / "params.yaml"
     with pytest.raises(UserError, match="no such file"):
         read_params("teach", TeachParams, path)
+    with pytest.raises(UserError, match="is a folder, not a file: check the path"):
+        read_params("teach", TeachParams, tmp_path)
     path.write_text("prepare: 3\n", encoding="utf-8")
     with pytest.raises(UserError, match="section 'prepare' is missing"):
         read_params("prepare", PrepareParams, path)

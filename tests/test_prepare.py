@@ -95,10 +95,10 @@ def test_texts_are_the_same_whatever_nobody_sees(written: str) -> None:
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (rows(("a", "x"), ("b", "x"), ("c", "x")), [], "mine.csv: 1 intent left after cleaning (x): a classifier needs at least 2"),
-        ([], [], "0 intent left"),
-        (rows(("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")), [], "intent 'y' has 1 row(s) after cleaning, at least 3 needed"),
-        (rows(("a", "x"), ("b", "x"), ("c", "y")), rows(("q", "x")), "intent 'y' has 1 row(s) after cleaning, at least 2 needed"),
+        (rows(("a", "x"), ("b", "x"), ("c", "x")), [], "mine.csv: intents left after cleaning: 1 (x): a classifier needs at least 2"),
+        ([], [], "intents left after cleaning: none: "),
+        (rows(("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")), [], "intent 'y': rows after cleaning: 1; at least 3 are needed"),
+        (rows(("a", "x"), ("b", "x"), ("c", "y")), rows(("q", "x")), "intent 'y': rows after cleaning: 1; at least 2 are needed"),
         (rows(("a", "x"), ("b", "x"), ("c", "y"), ("d", "y")), rows(("q", "z")), "test.csv:2: intent 'z' does not occur in mine.csv"),
     ],
 )

@@ -187,10 +187,10 @@ def test_a_parquet_column_of_numbers_is_no_column_of_texts(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ('id,text\n1,fine\n2,"hello there\n3,my card is lost\n', "3: not valid CSV: unexpected end of data: mend the quoting"),
-        ('text,id\n"hello there,1\nmy card,2\n', "2: not valid CSV: unexpected end of data: mend the quoting"),
-        ('"text', "1: not valid CSV: unexpected end of data: mend the quoting"),
-        ('id,text\n\n1,"hello\nthere"\n2,"hello\n3,my "card" is lost\n4,fine\n', "5: not valid CSV: ',' expected after '\"': mend"),
+        ('id,text\n1,fine\n2,"hello there\n3,my card is lost\n', "3: not valid CSV: unexpected end of data: fix the quoting"),
+        ('text,id\n"hello there,1\nmy card,2\n', "2: not valid CSV: unexpected end of data: fix the quoting"),
+        ('"text', "1: not valid CSV: unexpected end of data: fix the quoting"),
+        ('id,text\n\n1,"hello\nthere"\n2,"hello\n3,my "card" is lost\n4,fine\n', "5: not valid CSV: ',' expected after '\"': fix"),
     ],
 )
 def test_a_quote_that_is_opened_by_mistake_swallows_no_rows(tmp_path: Path, content: str, told: str) -> None:

@@ -21,10 +21,11 @@ def write(folder: Path, content: str | bytes) -> Path:
     [
         (
             "message,intent\nhi,greet\n",
-            ":1: column 'text' is missing: the header has ['message', 'intent']; name yours with fetch.text_column",
+            ":1: column 'text' is missing: the header has ['message', 'intent']: name yours with fetch.text_column",
         ),
-        ("text,text,intent\na,b,c\n", ":1: column 'text' is there more than once"),
-        ("", ":1: column 'text' is missing: the header has []"),
+        ("text,text,intent\na,b,c\n", ":1: column 'text' occurs more than once"),
+        ("", ": the file is empty: it needs a header row and rows below it"),
+        ("\ntext,intent\nhi,greet\n", ":1: column 'text' is missing: the header has []: name yours"),
         ("text,intent\n", ": 0 rows below the header"),
         (b"text,intent\nfine,a\ncaf\xe9,b\n", ":3: byte 0xe9 is not UTF-8: save the file as UTF-8"),
         (b"\xef\xbb\xbftext,intent\ncaf\xe9,b\n", ":2: byte 0xe9 is not UTF-8"),
@@ -32,7 +33,7 @@ def write(folder: Path, content: str | bytes) -> Path:
         ("text,intent\nfine,a\nyes, no, maybe\n", ":3: 3 fields where the header has 2: quote texts that contain commas"),
         ('text,intent\n"never closed,a\nmore,b\n', ":2: not valid CSV"),
         ('text,intent\nok,a\n"two" words,b\n', ":3: not valid CSV"),
-        ("text;intent\nhi;greet\n", "the header has ['text;intent']; separate the columns by commas, not semicolons"),
+        ("text;intent\nhi;greet\n", "the header has ['text;intent']: separate the columns by commas, not semicolons"),
     ],
 )
 def test_a_defect_is_one_line_with_file_and_row(tmp_path: Path, content: str | bytes, message: str) -> None:

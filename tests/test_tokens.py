@@ -16,5 +16,7 @@ def test_texts_are_cleaned_before_they_are_encoded() -> None:
 
 
 def test_an_encoder_without_a_tokenizer_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"tokenizer\.json: not there: the encoder that fetch\.encoder names has none"):
+    with pytest.raises(UserError, match=r"tokenizer\.json: no such file: the encoder that fetch\.encoder names has none"):
         load_tokenizer(tmp_path, 8)
+    with pytest.raises(UserError, match="absent: no such folder: run `make repro`, or `dvc pull"):
+        load_tokenizer(tmp_path / "absent", 8)
