@@ -19,7 +19,7 @@ from pipeline.publishing.folder import check_replaceable, lay_out
 from pipeline.publishing.model_card import Tables, make_card
 from pipeline.reporting.lockfile import stale
 from pipeline.run_files import METRICS, contradictions
-from pipeline.tables.exported import abstention, export
+from pipeline.tables.exported import EXPORT, abstention, export
 from pipeline.tables.results import results
 
 OUTPUT = Path("build/publish")
@@ -40,7 +40,9 @@ def write(output: Path, repository: str | None, onnx: bool) -> tuple[Facts, list
     folders = [MODEL, *([ONNX] if onnx else [])]
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder: run `make repro` or `dvc pull {folder}` first")
+            raise UserError(f"{folder}: no such folder: run `make repro`, or `dvc pull {folder}`")
+    if onnx and not EXPORT.is_file():
+        raise UserError(f"{EXPORT}: no such file: run `make repro`")
     told = Tables(results(), abstention(), export() if onnx else "")
     card = make_card(facts, told, repository or str(output), repository.rsplit("/", maxsplit=1)[-1] if repository else NAME)
     lay_out(output, MODEL, ONNX if onnx else None, PICTURES, card, facts)
@@ -63,14 +65,16 @@ def _not_locked(folder: Path) -> str | None:
 
 def main() -> None:
     """Writes the folder and says what is in the way of publishing it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.card", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--onnx", action="store_true", help="the ONNX graphs as well, under onnx/")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"folder that is written anew ({OUTPUT})")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"output folder, replaced as a whole (default: {OUTPUT})")
     args = parser.parse_args()
     _, problems = write(args.output, None, args.onnx)
     print(f"{args.output / 'README.md'}: the card of {MODEL}")
     for problem in problems:
-        print(f"note: not to be published: {problem}")
+        print(f"note: cannot be published: {problem}")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,16 @@ from pipeline.publishing.repository import push
 
 def main() -> None:
     """Makes the folder, refuses or lists it, and uploads it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repo", help="the hub's repository, as user/name")
-    parser.add_argument("--push", action="store_true", help="do it; else only say what would be done")
+    parser.add_argument("--push", action="store_true", help="upload; without it, only show what would be uploaded")
     parser.add_argument("--onnx", action="store_true", help="the ONNX graphs as well, under onnx/")
-    parser.add_argument("--public", action="store_true", help="the repository may be read by all; else by its owner")
-    parser.add_argument("--replace", action="store_true", help="also a repository that this command did not make: its files go")
+    parser.add_argument("--public", action="store_true", help="create a public repository, or update one (default: private)")
+    parser.add_argument(
+        "--replace", action="store_true", help="overwrite a repository that this command did not create; its other files are deleted"
+    )
     args = parser.parse_args()
     if args.push and not args.repo:
         raise UserError("--push: name the repository with --repo user/name (`make publish REPO=user/name PUSH=1`)")
@@ -35,7 +39,7 @@ def main() -> None:
     facts, problems = write(OUTPUT, args.repo, args.onnx)
     if problems:
         more = f" (and {len(problems) - 1} more: `python -m pipeline.card` lists them)" if len(problems) > 1 else ""
-        raise UserError(f"not to be published: {problems[0]}{more}")
+        raise UserError(f"cannot be published: {problems[0]}{more}")
     wanted = files(OUTPUT)
     for name, entry in wanted.items():
         print(f"{entry.sha256}  {entry.bytes:>11,}  {name}")

@@ -172,7 +172,7 @@ def test_the_card_does_not_tell_where_somebody_keeps_his_files(tree: Path, folde
     params["evaluate"]["out_of_scope"] = str(tree / "data/sample/out_of_scope.csv")
     (tree / "params.yaml").write_text(yaml.safe_dump(params))
     output = sh(tree, sys.executable, "-m", "pipeline.card", variables=variables("http://127.0.0.1:9", None))
-    assert "note: not to be published: the working tree has changes" in output
+    assert "note: cannot be published: the working tree has changes" in output
     card = ModelCard.load(tree / "build/publish/README.md")
     assert "`mails.csv`" in card.text
     assert "with changes that are in no commit" in card.text
@@ -248,17 +248,24 @@ def test_the_card_tells_the_cost_of_all_stages_by_the_same_recipe_on_the_same_cp
 
 def test_a_picture_that_is_not_there_is_one_line(tree: Path) -> None:
     (tree / "plots/evaluate/reliability.png").unlink()
-    with pytest.raises(UserError, match=r"^plots/evaluate/reliability\.png: no such file: run `make repro` first$"):
+    with pytest.raises(UserError, match=r"^plots/evaluate/reliability\.png: no such file: run `make repro`$"):
         read_facts(tree)
+
+
+def test_graphs_that_were_not_measured_are_not_handed_on(tree: Path) -> None:
+    (tree / "metrics/export.json").unlink()
+    output = sh(tree, sys.executable, "-m", "pipeline.card", "--onnx", code=1, variables=variables("http://127.0.0.1:9", None))
+    assert output == "error: metrics/export.json: no such file: run `make repro`\n"
+    assert not (tree / "build/publish").exists()
 
 
 def test_what_was_not_laid_out_here_is_not_replaced(tree: Path, tmp_path: Path) -> None:
     before = sh(tree, "git", "status", "--porcelain")
     output = sh(tree, sys.executable, "-m", "pipeline.card", "--output", ".", code=1, variables=variables("http://127.0.0.1:9", None))
-    assert "error: .: is there and holds no provenance.json: it would be replaced as a whole: name another folder" in output
+    assert "error: .: already exists and holds no provenance.json: everything in it would be replaced: name another folder" in output
     assert (sh(tree, "git", "status", "--porcelain"), (tree / "models").is_dir()) == (before, True)
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="file: is there and holds no"):
+    with pytest.raises(UserError, match="file: already exists and holds no"):
         check_replaceable(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     (tmp_path / "ours").mkdir()

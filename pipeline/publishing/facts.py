@@ -73,7 +73,7 @@ def read_facts(root: Path) -> Facts:
     """
     for path in [*(Path(f"metrics/{name}.json") for name in NEEDED), Path(PIPELINE), Path(LOCK), F1, CONFUSIONS, *PICTURES]:
         if not (root / path).is_file():
-            raise UserError(f"{path}: no such file: run `make repro` first")
+            raise UserError(f"{path}: no such file: run `make repro`")
     results = read_results(Revision(root))
     broken = {path: told for path, told in results.problems.items() if told != "no such file"}
     if broken or not results.params:

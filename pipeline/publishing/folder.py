@@ -26,7 +26,9 @@ def check_replaceable(target: Path) -> None:
     """
     ours = target.is_dir() and ((target / PROVENANCE).is_file() or not any(target.iterdir()))
     if target.exists() and not ours:
-        raise UserError(f"{target}: is there and holds no {PROVENANCE}: it would be replaced as a whole: name another folder with --output")
+        raise UserError(
+            f"{target}: already exists and holds no {PROVENANCE}: everything in it would be replaced: name another folder with --output"
+        )
 
 
 def lay_out(target: Path, checkpoint: Path, onnx: Path | None, pictures: Sequence[Path], card: ModelCard, facts: Facts) -> None:

@@ -88,7 +88,7 @@ def _explain(repository: str, error: HfHubHTTPError) -> str:
     if code == 412:
         return f"{repository}: somebody else changed it meanwhile: look at what, then run again"
     told = error.server_message if isinstance(error, BadRequestError) and error.server_message else hub.first_line(error)
-    return f"{repository}: the hub answers {code}: {told}: {REMEDY}"
+    return f"{repository}: the hub returned HTTP {code}: {told}: {REMEDY}"
 
 
 def _cause(error: BaseException) -> str:
