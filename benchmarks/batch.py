@@ -81,19 +81,24 @@ def measure(texts: list[str], rows: int, repetitions: int, scratch: Path, args: 
 
 def main() -> None:
     """Writes the archives, scores them interleaved, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--ray", action="store_true", help="on Ray")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.batch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[100_000, 1_000_000], help="numbers of rows to score (default: 100000 1000000)"
+    )
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of worker processes to compare (default: 1 2)")
+    parser.add_argument("--ray", action="store_true", help="run on Ray Data instead of a process pool")
     parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
     parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
-    parser.add_argument("--repetitions", type=int, nargs="+", default=[3, 1], help="of each size")
+    parser.add_argument("--repetitions", type=int, nargs="+", default=[3, 1], help="repetitions for each size in --rows (default: 3 1)")
     parser.add_argument("--quick", action="store_true", help="one repetition over 1,000 and 2,000 rows: does it run?")
     add_record(parser, BULK)
     args = parser.parse_args()
-    if len(args.repetitions) != len(args.rows):
-        raise UserError(f"--repetitions {args.repetitions}: {len(args.rows)} sizes need as many")
     sizes, repetitions = ([1_000, 2_000], [1, 1]) if args.quick else (args.rows, args.repetitions)
+    if len(repetitions) != len(sizes):
+        given = " ".join(map(str, repetitions))
+        raise UserError(f"--repetitions {given}: give one number for each of the {len(sizes)} sizes in --rows")
     texts = read_texts(args.data, "test")
     with tempfile.TemporaryDirectory() as scratch:
         runs = [row for rows, times in zip(sizes, repetitions, strict=True) for row in measure(texts, rows, times, Path(scratch), args)]

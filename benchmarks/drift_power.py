@@ -135,12 +135,19 @@ def read_pools(classifier: Classifier, data: Path, out_of_scope: Path) -> dict[s
 
 def main() -> None:
     """Answers every query once, draws, writes the rates."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=100, help="a cell of the table; five times as many where there is no cause")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.drift_power", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=100,
+        help="draws per table cell; five times as many in the first row, where nothing was changed (default: 100)",
+    )
     parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
     parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
     parser.add_argument("--out-of-scope", type=Path, default=OUT_OF_SCOPE, help="CSV with a column `text`")
-    parser.add_argument("--output", type=Path, default=DRIFT, help="the rates")
+    parser.add_argument("--output", type=Path, default=DRIFT, help=f"JSON file to write (default: {DRIFT})")
     args = parser.parse_args()
     classifier = Classifier.load(args.model)
     pools = read_pools(classifier, args.data, args.out_of_scope)

@@ -1,6 +1,6 @@
 """How far a classifier trained on BANKING77 agrees with the labels of our own queries.
 
-Run     BANKING77_DIR=... python -m benchmarks.label_agreement [--disagreements build/disagreements.csv]
+Run     BANKING77_DIR=... python -m benchmarks.label_agreement
 
 The classifier is the frozen base encoder with logistic regression, trained on all of BANKING77 (train and test), in fp32. How far it agrees
 depends on how closely it follows BANKING77, so it is asked at four strengths, each told with its cross-validated accuracy on BANKING77.
@@ -21,7 +21,6 @@ from sklearn.model_selection import StratifiedKFold
 
 from pipeline import artifacts
 from pipeline.bag_of_words import fit_linear
-from pipeline.csv_files import write_table
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.inference import run_batches
 from pipeline.near_twins import WORD, nearest_by_jaccard
@@ -83,12 +82,8 @@ def check_apart(ours: list[Row], theirs: list[Row]) -> float:
     return float(similarity_N.max())
 
 
-def ask_at(strength: float, theirs: Embedded, ours: Embedded) -> tuple[dict[str, float], np.ndarray]:
-    """Trains on BANKING77 at an inverse regularization.
-
-    Returns:
-        How often it agrees with our labels and how good it is on BANKING77; its logits for our queries, shape (N, classes).
-    """
+def ask_at(strength: float, theirs: Embedded, ours: Embedded) -> dict[str, float]:
+    """Trains on BANKING77 at an inverse regularization: how often it agrees with our labels and how good it is on BANKING77."""
     weight, bias = fit_linear(*theirs, strength, ITERATIONS, seed=0)
     logits_NC = ours.embeddings_NV @ weight.T + bias
     rank_N = rank(logits_NC, ours.labels_N)
@@ -98,7 +93,7 @@ def ask_at(strength: float, theirs: Embedded, ours: Embedded) -> tuple[dict[str,
         "accuracy_on_banking77": cross_validate(theirs, strength),
     }
     print(f"C = {strength:g}: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in told.items()), flush=True)
-    return {"inverse_regularization": strength} | {name: round(value, 4) for name, value in told.items()}, logits_NC
+    return {"inverse_regularization": strength} | {name: round(value, 4) for name, value in told.items()}
 
 
 def rank(logits_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
@@ -122,11 +117,9 @@ def _words(text: str) -> list[str]:
 
 def main() -> None:
     """Trains on BANKING77, predicts our queries, compares."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--disagreements", type=Path, help="CSV to write for reading, of the last strength: line, text, ours, predicted, rank of ours"
-    )
-    args = parser.parse_args()
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.label_agreement", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     fix_runtime(threads=2, seed=0)
     if not ENCODER.exists():
         raise UserError(f"{ENCODER}: no such folder: run `dvc repro fetch` first")
@@ -136,16 +129,10 @@ def main() -> None:
     intents = sorted({row.intent for row in theirs})
     theirs_embedded, ours_embedded = embed(theirs, intents), embed(ours, intents)
     asked = [ask_at(strength, theirs_embedded, ours_embedded) for strength in STRENGTHS]
-    if args.disagreements:
-        args.disagreements.parent.mkdir(parents=True, exist_ok=True)
-        logits_NC = asked[-1][1]
-        answers = zip(ours, rank(logits_NC, ours_embedded.labels_N).tolist(), logits_NC.argmax(axis=1), strict=True)
-        table = [(row.line, row.text, row.intent, intents[best], above + 1) for row, above, best in answers if above]
-        write_table(args.disagreements, ["line", "text", "ours", "predicted", "rank_of_ours"], table)
     result = {
         "command": "python -m benchmarks.label_agreement",
         "queries": len(ours),
-        "classifiers": [figures for figures, _ in asked],
+        "classifiers": asked,
         "largest_similarity": round(similarity, 4),
     }
     artifacts.write_json(AGREEMENT, result)

@@ -39,6 +39,7 @@ from pipeline.tables.performance import SERVICE, service_table
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32)
 PATIENCE_S = 120
+SECONDS = 5.0  # that each number of connections is kept busy
 HEAD = "POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
 
 
@@ -89,9 +90,9 @@ def await_port(process: subprocess.Popen[bytes], log: int) -> int:
         if found:
             return int(found[1])
         if process.poll() is not None:
-            raise UserError(f"the service ended: {told.strip().splitlines()[-1] if told.strip() else 'without a word'}")
+            raise UserError(f"the service exited: {told.strip().splitlines()[-1] if told.strip() else 'no output'}")
         time.sleep(0.05)
-    raise UserError(f"the service said no port within {PATIENCE_S} s")
+    raise UserError(f"the service did not report its port within {PATIENCE_S} s: run `make serve` to see its log")
 
 
 async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, content: bytes) -> int:
@@ -132,7 +133,7 @@ async def compare_alone(port: int, texts: list[str], classifier: Classifier) -> 
         started = time.perf_counter()
         status = await ask(reader, writer, content)
         if status != 200:
-            raise UserError(f"the service answers {status}: see its log above")
+            raise UserError(f"the service returned HTTP {status}: run `make serve` to see its log")
         between = time.perf_counter()
         classifier.answer([text], top_k=1)
         taken_2N[:, n] = 1000 * (between - started), 1000 * (time.perf_counter() - between)
@@ -152,15 +153,11 @@ def summarize(alone_R2N: np.ndarray, loads: list[list[Load]], steps: Sequence[in
     rate_RS = np.array([[load.answers_per_second for load in row] for row in loads])
     p50_RS, p99_RS = (np.array([[np.quantile(load.taken_ms, q) for load in row] for row in loads]) for q in (0.5, 0.99))
     refused_S = np.array([[load.refused for load in row] for row in loads]).sum(axis=0)
-    most = int(np.median(rate_RS, axis=0).argmax())
     http_R, bare_R = np.median(alone_R2N, axis=2).T
     return {
-        "requests_per_second": round(float(np.median(rate_RS[:, most]))),
-        "connections_at_saturation": steps[most],
-        "p99_ms_at_saturation": round(float(np.median(p99_RS[:, most])), 3),
+        "requests_per_second": round(float(np.median(rate_RS, axis=0).max())),
         "idle_p50_ms": round(float(np.median(http_R)), 4),
         "bare_p50_ms": round(float(np.median(bare_R)), 4),
-        "overhead_p50_ms": round(float(np.median(http_R - bare_R)), 4),
         "connections": {
             str(step): {
                 "answers_per_second": rate_RS[:, s].round(1).tolist(),
@@ -179,17 +176,18 @@ def summarize(alone_R2N: np.ndarray, loads: list[list[Load]], steps: Sequence[in
 
 def main() -> None:
     """Starts the service, asks it, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.service", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export`")
     parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare`")
-    parser.add_argument("--repetitions", type=int, default=3, help="of every step")
-    parser.add_argument("--seconds", type=float, default=5.0, help="a step")
-    parser.add_argument("--quick", action="store_true", help="two short repetitions of two steps: does it run?")
+    parser.add_argument("--repetitions", type=int, default=3, help="repetitions of each measurement (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="two short repetitions with 1 and 2 connections alone: does it run?")
     add_record(parser, SERVICE)
     args = parser.parse_args()
     texts = read_texts(args.data, "test")
     classifier = Classifier.load(args.model)
-    repetitions, seconds, steps = (2, 0.3, CONNECTIONS[:2]) if args.quick else (args.repetitions, args.seconds, CONNECTIONS)
+    repetitions, seconds, steps = (2, 0.3, CONNECTIONS[:2]) if args.quick else (args.repetitions, SECONDS, CONNECTIONS)
     texts = texts[:50] if args.quick else texts
     contents = [request(text) for text in texts]
 

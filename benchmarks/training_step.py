@@ -112,8 +112,10 @@ def count_flop(lesson: Lesson) -> float:
 
 def main() -> None:
     """Watches, counts, tells."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="of each of the three (5)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training_step", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="repetitions of each measurement (default: 5)")
     add_record(parser, STEP)
     args = parser.parse_args()
     params = prepare()

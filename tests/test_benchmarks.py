@@ -15,7 +15,7 @@ import pytest
 from clones import Run, environment, sh
 from small_models import LABELS, texts
 
-from benchmarks import batch
+from benchmarks import batch, inference
 from benchmarks.inference import Rival, no_longer_than
 from benchmarks.processes import run_measured
 from benchmarks.training_step import PYTHON, REST, shares_of
@@ -54,8 +54,6 @@ def test_inference_compares_with_its_rivals_and_ends_with_a_line_of_json(project
     assert figures["model"] == folder_md5(project / "models/onnx")
     assert figures["int8_agreement"] is None or 0.5 < figures["int8_agreement"] <= 1
     assert figures["n"] == 50
-    assert figures["speedup_low"] <= figures["speedup_vs_pipeline_p50"] <= figures["speedup_high"]
-    assert 0 < figures["tokenization_share"] < 1
 
 
 def test_the_service_is_loaded_and_compared_with_its_bare_classifier(project: Path, prepared: Path) -> None:
@@ -63,7 +61,7 @@ def test_the_service_is_loaded_and_compared_with_its_bare_classifier(project: Pa
     assert figures["requests_per_second"] > 0
     assert figures["model"] == folder_md5(project / "models/onnx")
     assert figures["refused"] == 0
-    assert figures["overhead_p50_ms"] > 0
+    assert figures["idle_p50_ms"] > figures["bare_p50_ms"] > 0
 
 
 @pytest.mark.slow
@@ -88,10 +86,17 @@ def test_drift_is_simulated_with_and_without_a_cause(project: Path, prepared: Pa
 
 
 def test_a_benchmark_without_its_data_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["batch", "--quick", "--data", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["batch", "--quick", "--rows", "10", "--data", str(tmp_path)])
     with pytest.raises(UserError) as error:
         batch.main()
-    assert str(error.value) == f"{tmp_path}/test.parquet: no such file: run `dvc repro prepare`, or `dvc pull`"
+    assert str(error.value) == f"{tmp_path}/test.parquet: no such file: run `make repro`, or `dvc pull {tmp_path}`"
+
+
+def test_a_benchmark_without_its_model_is_one_line(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "hold_to_one_core", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["inference", "--data", str(prepared), "--model", str(tmp_path)])
+    with pytest.raises(UserError, match=f"^{tmp_path}/manifest.json: no such file"):
+        inference.main()
 
 
 def test_queries_are_as_long_as_asked_for() -> None:
@@ -104,7 +109,7 @@ def test_queries_are_as_long_as_asked_for() -> None:
 
 def test_each_size_of_bulk_scoring_has_its_repetitions(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["batch", "--rows", "10", "20", "--repetitions", "1", "--data", str(prepared)])
-    with pytest.raises(UserError, match=r"^--repetitions \[1\]: 2 sizes need as many$"):
+    with pytest.raises(UserError, match=r"^--repetitions 1: give one number for each of the 2 sizes in --rows$"):
         batch.main()
 
 

@@ -74,26 +74,40 @@ def read_arguments() -> argparse.Namespace:
     Raises:
         UserError: a recipe, a folder or a device that is not there.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"in this order, among {', '.join(RECIPES)} (all)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.levers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "recipes",
+        nargs="*",
+        metavar="RECIPE",
+        help=f"recipes to train, in this order (default: all, unless --final, --shots or --suspects is given): {', '.join(RECIPES)}",
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="a checkout in which `featurize` ran on BANKING77")
-    parser.add_argument("--work", type=Path, default=Path("build/levers"), metavar="FOLDER", help="for what is done already (build/levers)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the networks learn (cpu)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes side by side; on a CPU one, lest they fight (1)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of each (1)")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/levers"), metavar="FOLDER", help="folder that keeps finished tasks (default: build/levers)"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the networks learn (default: cpu)")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="parallel processes; keep 1 on a CPU, where they compete for cores (default: 1)"
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of each (default: 1)")
     parser.add_argument("--thirds", action="store_true", help="recipes learn from a third of the rows and are judged by the others")
     parser.add_argument(
-        "--final", choices=list(RECIPES), help="train this one on all training rows and score it on the official test split"
+        "--final",
+        choices=list(RECIPES),
+        metavar="RECIPE",
+        help="train this one on all training rows and score it on the official test split",
     )
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many students of --final (5)")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many students of --final (default: 5)")
     parser.add_argument("--shots", action="store_true", help="few-shot: the committed recipe on 5 and 10 queries an intent")
     parser.add_argument(
         "--suspects",
         choices=list(ACTS),
         metavar="LEARNER",
-        help=f"what is it worth to {', '.join(ACTS)} to act on labels that others doubt?",
+        help=f"measure dropping or relabelling suspect labels before this model ({', '.join(ACTS)}) learns",
     )
-    parser.add_argument("--output", type=Path, default=LEVERS, metavar="FILE")
+    parser.add_argument("--output", type=Path, default=LEVERS, metavar="FILE", help=f"JSON file to write (default: {LEVERS})")
     args = parser.parse_args()
     unknown = sorted(set(args.recipes) - set(RECIPES))
     if unknown:
