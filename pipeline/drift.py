@@ -3,7 +3,7 @@
 Run     python -m pipeline.drift new.csv [--text-column text] [--output build/drift] [--model models/onnx] [--data data/prepared]
 Reads   CSV, JSONL or Parquet; data/prepared (train and test), models/onnx
 Writes  report.json, report.png and report.html (needs nothing beside itself) in the output folder
-Exit    0 no drift seen, 1 drift, 2 an error
+Exit    0 no drift, 1 drift, 2 error
 
 Lengths are compared with those of the training queries. Words that the training queries have not, and what the model says, are compared
 with those of the test split: of the queries it learnt from the model knows every word and is more confident than of any other, so that
@@ -56,7 +56,7 @@ def read_new(path: Path, column: str, most: int, seed: int) -> tuple[list[str], 
                 drawn[place] = (usable, text)
             usable += 1
     if usable < FEWEST:
-        raise UserError(f"{path}: {usable} usable texts: give at least {FEWEST}, fewer cannot show a drift")
+        raise UserError(f"{path}: usable texts: {usable}; give at least {FEWEST}, fewer cannot show drift")
     return [clean_text(text) for _, text in sorted(drawn)], rows, rows - usable
 
 
@@ -82,18 +82,30 @@ def write_report(folder: Path, report: dict[str, Any], reference: Profile, new: 
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", type=Path, help="the new queries")
-    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts (%(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("build/drift"), help="folder of the report (%(default)s)")
-    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export` (%(default)s)")
-    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare` (%(default)s)")
-    parser.add_argument("--significance", type=float, default=SIGNIFICANCE, help="chance of an alarm without a cause (%(default)s)")
-    parser.add_argument(
-        "--least-effect", type=float, default=LEAST_EFFECT, help="share of queries that moved, below which it is no drift (%(default)s)"
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.drift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--most", type=int, default=10_000, help="of more queries than that, so many are drawn (%(default)s)")
-    parser.add_argument("--seed", type=int, default=42, help="of what is drawn (%(default)s)")
+    parser.add_argument("input", type=Path, help="new queries: a CSV, JSONL or Parquet file")
+    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("build/drift"), help="folder of the report (default: %(default)s)")
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export` (default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data/prepared"), help="folder written by stage `prepare` (default: %(default)s)")
+    parser.add_argument(
+        "--significance",
+        type=float,
+        default=SIGNIFICANCE,
+        help="significance level, i.e. the accepted false-alarm rate (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--least-effect",
+        type=float,
+        default=LEAST_EFFECT,
+        help="smallest share of queries that must have shifted to count as drift, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--most", type=int, default=10_000, help="queries to compare at most; a larger file is sampled at random (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=42, help="random seed of the sampling and the tests (default: %(default)s)")
     args = parser.parse_args()
     if args.most < FEWEST:
         parser.error(f"--most {args.most}: must be {FEWEST} or more")

@@ -27,15 +27,15 @@ from tqdm import tqdm
 
 from pipeline import artifacts
 from pipeline.bulk.jobs import PART, Job, close, find_jobs, find_left_out, identify, is_done, opened
-from pipeline.bulk.records import FORMATS, PART_ROWS, count_problems, read_parts
+from pipeline.bulk.records import ENDINGS, FORMATS, PART_ROWS, count_problems, read_parts
 from pipeline.bulk.scoring import ANSWERS, Model, check_names, is_scored, score_part
 from pipeline.bulk.table_files import write_tables
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.serving.classifier import Classifier
 
 IN_FLIGHT = 2  # parts a worker has before it or in work: what memory holds, whatever the file's size
-DONE = "{}: is there already"
-TOLD = 5  # names of the files that are left out
+DONE = "{}: already scored, skipped"
+TOLD = 5  # names of the files that are skipped
 
 
 def start_worker() -> None:
@@ -113,10 +113,12 @@ def score_here(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
                 with opened(job, identity) as folder:
                     tqdm.write(finish(job, identity, *score_parts(job, args, pool, bar), args) if folder else DONE.format(job.target))
         except BrokenProcessPool:
-            raise UserError("a worker was killed (out of memory?): run the same command again: it goes on where it stopped") from None
+            raise UserError(
+                "a worker was killed (out of memory?): run the same command again to resume, with fewer --workers if memory is short"
+            ) from None
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
-            raise UserError("stopped: the same command goes on where it stopped") from None
+            raise UserError("stopped: run the same command again to resume") from None
 
 
 def score_on_ray(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
@@ -146,17 +148,21 @@ def score_on_ray(jobs: list[Job], args: argparse.Namespace, bar: Any) -> None:
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("input", help="a file, a folder, or a glob pattern in quotes")
-    parser.add_argument("output", type=Path, help="a file for one file, else a folder")
-    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export` (%(default)s)")
-    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts (%(default)s)")
-    parser.add_argument("--top-k", type=int, default=5, help="labels with their probabilities in column `top` (%(default)s)")
-    parser.add_argument("--format", choices=[suffix[1:] for suffix in FORMATS], help="of the outputs, if not that of the inputs")
-    parser.add_argument("--workers", type=int, default=1, help="processes, one core each (%(default)s)")
+    parser.add_argument("output", type=Path, help="output file if the input is one file, else a folder")
+    parser.add_argument("--model", type=Path, default=Path("models/onnx"), help="folder written by stage `export` (default: %(default)s)")
+    parser.add_argument("--text-column", default="text", help="column (of JSONL: key) that holds the texts (default: %(default)s)")
+    parser.add_argument(
+        "--top-k", type=int, default=5, help="number of most likely labels in column `top`, with probabilities (default: %(default)s)"
+    )
+    parser.add_argument("--format", choices=[suffix[1:] for suffix in FORMATS], help="output format (default: that of each input)")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes, one core each (default: %(default)s)")
     parser.add_argument("--ray", action="store_true", help="on Ray Data: the cluster of RAY_ADDRESS, else this machine")
     parser.add_argument(
-        "--part-rows", type=int, default=PART_ROWS, help="rows a part: what is lost at most when a worker is killed (%(default)s)"
+        "--part-rows", type=int, default=PART_ROWS, help="rows per part; a killed worker loses at most one part (default: %(default)s)"
     )
     args = parser.parse_args()
     for option in ("top_k", "workers", "part_rows"):
@@ -171,7 +177,7 @@ def main() -> None:
     jobs = find_jobs(args.input, args.output, f".{args.format}" if args.format else None)
     if left_out := find_left_out(args.input):
         told = ", ".join(left_out[:TOLD]) + " .." * (len(left_out) > TOLD)
-        print(f"{args.input}: {len(left_out)} left out, which are no {', '.join(FORMATS)} files: {told}")
+        print(f"{args.input}: skipped {len(left_out)} that are not {ENDINGS} files: {told}")
     classifier = Classifier.load(args.model)  # a folder that is not in order is told here, not by every worker
     args.model = Model(args.model, classifier.sha256, classifier.graph)
     done = [job for job in jobs if is_done(job, identify_with(job, args))]

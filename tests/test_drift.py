@@ -89,7 +89,7 @@ def test_a_user_can_ask_for_more_than_luck(onnx_folder: Path, prepared: Path, tm
 @pytest.mark.parametrize(
     ("texts", "options", "told"),
     [
-        (["card"] * 49, [], "new.csv: 49 usable texts: give at least 50"),
+        (["card"] * 49, [], "new.csv: usable texts: 49; give at least 50"),
         (["card"] * 60, ["--text-column", "message"], "column 'message' is missing"),
         (["card"] * 60, ["--data", "nowhere"], "nowhere/train.parquet: no such file"),
         (["card"] * 60, ["--model", "nowhere"], "nowhere"),
@@ -156,7 +156,7 @@ def test_texts_are_written_as_those_that_the_model_learnt_from(tmp_path: Path) -
 
 
 def test_a_file_of_another_kind_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="its name ends in none of"):
+    with pytest.raises(UserError, match="unsupported file type: give a "):
         read_new(tmp_path / "new.xlsx", "text", 100, 1)
 
 

@@ -80,16 +80,16 @@ def test_where_an_output_goes_does_not_depend_on_which_other_files_are_there(tmp
 @pytest.mark.parametrize(
     ("given", "output", "suffix", "told"),
     [
-        ("missing.csv", "out", None, "missing.csv: no such file, and no .csv, .jsonl, .parquet file in it or matching it"),
-        ("in/notes.txt", "out", None, "in/notes.txt: its name ends in none of .csv, .jsonl, .parquet"),
-        ("in", "out.csv", None, "out.csv: in is more than one file: give a folder"),
-        ("in", "in/out", None, "in/out: lies among the inputs"),
-        ("in/a.csv", "in/a.csv", None, "in/a.csv: lies among the inputs"),
-        ("in/a.csv", "in", None, "in: lies among the inputs"),
+        ("missing.csv", "out", None, "missing.csv: no .csv, .jsonl or .parquet file found: give a file"),
+        ("in/notes.txt", "out", None, "in/notes.txt: unsupported file type: give a .csv, .jsonl or .parquet file"),
+        ("in", "out.csv", None, "out.csv: in is not a single file: give a folder"),
+        ("in", "in/out", None, "in/out: the output would be one of the inputs"),
+        ("in/a.csv", "in/a.csv", None, "in/a.csv: the output would be one of the inputs"),
+        ("in/a.csv", "in", None, "in: the output would be one of the inputs"),
         ("in", "notes.txt", None, "notes.txt: is a file: give a folder for the output"),
         ("in/a.csv", "notes.txt/out.csv", None, "notes.txt: is a file: give a folder for the output"),
-        ("in/a.csv", "out.tsv", None, "out.tsv: its name ends in none of .csv, .jsonl, .parquet"),
-        ("in", "OUT.CSV", None, "OUT.CSV: in is more than one file: give a folder"),
+        ("in/a.csv", "out.tsv", None, "out.tsv: unsupported output type: end the name in .csv, .jsonl or .parquet"),
+        ("in", "OUT.CSV", None, "OUT.CSV: in is not a single file: give a folder"),
         ("in/a.csv", "out.csv", ".parquet", "out.csv: ends in '.csv' where --format says '.parquet'"),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_pattern_may_not_find_its_own_output(
 ) -> None:
     monkeypatch.chdir(inbox)
     for given, output in ((pattern, Path(folder)), (f"{inbox}/{pattern}", inbox / folder), (pattern, inbox / folder)):
-        with pytest.raises(UserError, match="lies among the inputs"):
+        with pytest.raises(UserError, match="the output would be one of the inputs"):
             outputs(given, output, suffix)
 
 
@@ -162,7 +162,7 @@ def test_a_job_is_done_when_its_output_was_made_from_the_same_input_and_settings
 def test_a_file_that_is_not_ours_is_not_replaced(inbox: Path, tmp_path: Path) -> None:
     job = Job(inbox / "a.csv", tmp_path / "mine.csv")
     touch(tmp_path, "mine.csv")
-    with pytest.raises(UserError, match="is there and has no receipt of ours"):
+    with pytest.raises(UserError, match=r"already exists and was not written by this command \(_mine\.csv\.receipt\.json is missing\)"):
         is_done(job, identify(job))
 
 

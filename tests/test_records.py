@@ -73,8 +73,8 @@ def test_csv_rows_that_cannot_be_used_stay_and_say_why(tmp_path: Path) -> None:
         None,
         "no text",
         "text is not UTF-8",
-        '3 fields where the header has 2; beyond the header: ["many"]',
-        "1 fields where the header has 2",
+        'fields: 3, in the header: 2; beyond the header: ["many"]',
+        "fields: 1, in the header: 2",
         None,
     ]
     assert parts[0].rows["id"].to_pylist() == ["1", "2", "3", "4", "5", "M\ufffdller"]
@@ -144,10 +144,15 @@ def test_parquet_strings_of_every_kind_are_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.csv", b"id,message\n1,x\n", "column 'text' is missing: there are ['id', 'message']: name yours with --text-column"),
-        ("a.csv", b"id;message\n1;x\n", "the columns are separated by ';': write them with commas: the header is 'id;message'"),
-        ("a.csv", b"", "column 'text' is missing"),
-        ("a.csv", b"text,text\n", "column 'text' is there more than once"),
+        ("a.csv", b"id,message\n1,x\n", "column 'text' is missing: the header has ['id', 'message']: name yours with --text-column"),
+        (
+            "a.csv",
+            b"id;message\n1;x\n",
+            "column 'text' is missing: the header has ['id;message']: separate the columns by commas, not semicolons",
+        ),
+        ("a.csv", b"", "the file is empty: it needs a header row and rows below it"),
+        ("a.csv", b"\ntext\n", "column 'text' is missing: the header has []"),
+        ("a.csv", b"text,text\n", "column 'text' occurs more than once"),
         ("a.csv", b'id,text\n1,"' + b"x" * (1 << 25), "2: not valid CSV: field larger than field limit"),
         ("a.jsonl", b'{"message": "x"}\n', "none of the first 1 lines is a JSON object with a key 'text'"),
         ("a.parquet", b"text\nx\n", "not a readable Parquet file"),

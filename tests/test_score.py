@@ -96,7 +96,7 @@ def test_a_folder_becomes_a_folder_and_bad_rows_stay_and_are_counted(onnx_folder
     (tmp_path / "in/late/b.jsonl").write_text('{"text": "lost my pin", "id": {"n": 4}}\nnonsense\n')
     (tmp_path / "in/late/b.csv.gz").write_bytes(b"")
     told = run(tmp_path / "in", tmp_path / "out", onnx_folder)
-    assert f"{tmp_path / 'in'}: 1 left out, which are no .csv, .jsonl, .parquet files: late/b.csv.gz\n" in told
+    assert f"{tmp_path / 'in'}: skipped 1 that are not .csv, .jsonl or .parquet files: late/b.csv.gz\n" in told
     assert "3 rows; 1 without answer: no text; 1 without answer: text is not UTF-8" in told
     assert "2 rows; 1 without answer: not a JSON object" in told
 
@@ -122,7 +122,7 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(onnx_folder: Path, t
     source.write_text("text\nmy card\n")
     run(source, target, onnx_folder)
     before = target.stat().st_mtime_ns
-    assert "is there already" in run(source, target, onnx_folder)
+    assert "already scored, skipped" in run(source, target, onnx_folder)
     assert target.stat().st_mtime_ns == before
     source.write_text("text\nmy card\nmy pin\n")
     assert "2 rows" in run(source, target, onnx_folder)
@@ -232,13 +232,13 @@ def test_a_file_that_another_run_ended_in_the_meantime_is_not_scored_again(
     args.model = Model(onnx_folder, classifier.sha256, classifier.graph)
     score.score_here([Job(source, target)], args, tqdm(disable=True))  # this one, which had asked before that
     assert target.stat().st_mtime_ns == before
-    assert capsys.readouterr().out.splitlines() == [f"{target}: 1 rows", f"{target}: is there already"]
+    assert capsys.readouterr().out.splitlines() == [f"{target}: 1 rows", f"{target}: already scored, skipped"]
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"message\nx\n", "column 'text' is missing: there are ['message']: name yours with --text-column"),
+        (b"message\nx\n", "column 'text' is missing: the header has ['message']: name yours with --text-column"),
         (b"text,label\nx,y\n", "column 'label' would also be a column of the output: rename it in the input"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline import artifacts
-from pipeline.bulk.records import FORMATS, check_format
+from pipeline.bulk.records import ENDINGS, FORMATS, check_format
 from pipeline.errors import UserError
 
 PLAN = "plan.json"
@@ -53,11 +53,11 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
     file_suffix = "" if output.is_dir() else output.suffix.lower()
     single = Path(given).is_file() and file_suffix != ""
     if single and file_suffix not in FORMATS:
-        raise UserError(f"{output}: its name ends in none of {', '.join(FORMATS)}: rename it, or make that folder first")
+        raise UserError(f"{output}: unsupported output type: end the name in {ENDINGS}, or make that folder first")
     if single and suffix not in (None, file_suffix):
         raise UserError(f"{output}: ends in '{output.suffix}' where --format says '{suffix}': leave one out")
     if not single and file_suffix in FORMATS:
-        raise UserError(f"{output}: {given} is more than one file: give a folder for the output")
+        raise UserError(f"{output}: {given} is not a single file: give a folder for the output")
     jobs = [
         Job(source, output if single else output / source.relative_to(root).with_suffix(suffix or source.suffix.lower()))
         for source in sources
@@ -66,7 +66,7 @@ def find_jobs(given: str, output: Path, suffix: str | None) -> list[Job]:
     if len(set(targets)) < len(targets):
         raise UserError(f"{given}: two files would have the same output: leave out --format, or score them one by one")
     if set(targets) & {source.resolve() for source in sources} or _would_find(given, root, output, targets):
-        raise UserError(f"{output}: lies among the inputs: choose another place for the output")
+        raise UserError(f"{output}: the output would be one of the inputs: choose another path for the output")
     for place in sorted({job.target.parent for job in jobs}):
         artifacts.check_folder(place)
     return jobs
@@ -92,7 +92,7 @@ def _find_sources(given: str) -> tuple[Path, list[Path]]:
     for source in sources:
         check_format(source)
     if not sources:
-        raise UserError(f"{given}: no such file, and no {', '.join(FORMATS)} file in it or matching it")
+        raise UserError(f"{given}: no {ENDINGS} file found: give a file, a folder, or a glob pattern in quotes")
     return path.parent if path.is_file() else path if path.is_dir() else _named_outright(path), sources
 
 
@@ -135,7 +135,10 @@ def is_done(job: Job, identity: dict[str, Any]) -> bool:
     if not job.target.exists():
         return False
     if not job.receipt.exists() and not job.parts.exists():
-        raise UserError(f"{job.target}: is there and has no receipt of ours ({job.receipt.name}): remove it, or choose another output")
+        raise UserError(
+            f"{job.target}: already exists and was not written by this command ({job.receipt.name} is missing): "
+            "remove it, or choose another output"
+        )
     done = bool((_read(job.receipt) or {}).get("made_from") == identity)
     if done:
         shutil.rmtree(job.parts, ignore_errors=True)  # of a run that was killed while it tidied up

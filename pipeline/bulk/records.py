@@ -67,7 +67,7 @@ def check_format(path: Path) -> None:
         UserError: it ends in none of `FORMATS`.
     """
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path}: its name ends in none of {', '.join(FORMATS)}: rename it")
+        raise UserError(f"{path}: unsupported file type: give a {ENDINGS} file")
 
 
 def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
@@ -75,8 +75,12 @@ def _csv_parts(path: Path, column: str, size: int) -> Iterator[Part]:
     with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as handle:
         records = read_records(handle)
         header = [_clean(name) for name in next(records, (1, []))[1]]
+        if not path.stat().st_size:
+            raise UserError(f"{path}: the file is empty: it needs a header row and rows below it")
         if len(header) == 1 and ";" in header[0] and column not in header:
-            raise UserError(f"{path}: the columns are separated by ';': write them with commas: the header is {header[0]!r}")
+            raise UserError(
+                f"{path}: column '{column}' is missing: the header has {header}: separate the columns by commas, not semicolons"
+            )
         _check(path, header, column)
         at = header.index(column)
         for rows in _cut(_without_blank_lines((fields for _, fields in records), len(header)), size):
@@ -100,7 +104,7 @@ def _without_blank_lines(records: Iterable[list[str]], width: int) -> Iterator[l
 def _csv_text(fields: list[str], at: int, width: int) -> str | Exception:
     if len(fields) != width:
         beyond = f"; beyond the header: {json.dumps(fields[width:])}" if len(fields) > width else ""
-        return ValueError(f"{len(fields)} fields where the header has {width}{beyond}")
+        return ValueError(f"fields: {len(fields)}, in the header: {width}{beyond}")
     return _usable(fields[at])
 
 
@@ -204,9 +208,9 @@ def _clean(cell: str) -> str:
 def _check(path: Path, names: list[str], column: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"{path}: column '{twice[0]}' is there more than once: rename one")
+        raise UserError(f"{path}: column '{twice[0]}' occurs more than once: rename one")
     if column not in names:
-        raise UserError(f"{path}: column '{column}' is missing: there are {names}: name yours with --text-column")
+        raise UserError(f"{path}: column '{column}' is missing: the header has {names}: name yours with --text-column")
 
 
 FORMATS: dict[str, Callable[[Path, str, int], Iterator[Part]]] = {
@@ -214,3 +218,5 @@ FORMATS: dict[str, Callable[[Path, str, int], Iterator[Part]]] = {
     ".jsonl": _jsonl_parts,
     ".parquet": _parquet_parts,
 }
+*_others, _last = FORMATS
+ENDINGS = f"{', '.join(_others)} or {_last}"  # as a message names them
