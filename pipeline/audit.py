@@ -29,7 +29,7 @@ from pipeline.auditing import charts
 from pipeline.auditing.defects import Defect, Defects, Query, count_of, defect, in_raw_rows, in_splits, in_word_pieces
 from pipeline.auditing.page import KINDS, write_page
 from pipeline.auditing.reading import read_prepared, read_raw, tokenize
-from pipeline.errors import UserError, exit_with_one_line
+from pipeline.errors import exit_with_one_line
 from pipeline.inference import run_batches
 from pipeline.metrics import DECIMALS
 from pipeline.params import Params, read_params
@@ -37,6 +37,8 @@ from pipeline.pooled import PooledClassifier, load_encoder
 from pipeline.runtime import fix_runtime
 from pipeline.suspects import FOLDS, SURENESS, Suspects, out_of_fold, suspects
 from pipeline.words import unknown_share, vocabulary, words
+
+THREADS = 2
 
 
 class Masking(Params):
@@ -205,12 +207,15 @@ def write(folder: Path, found: Found, report: dict[str, Any], max_tokens: int) -
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("build/audit"), help="folder of the report (%(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=Path("build/audit"), help="folder of the report (default: %(default)s)")
     parser.add_argument("--counts", type=Path, help="file for the figures alone (JSON)")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with raw/dataset, raw/encoder and prepared (%(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (%(default)s)")
-    parser.add_argument("--seed", type=int, default=42, help="of the folds (%(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="folder with raw/dataset, raw/encoder and prepared (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=42, help="random seed of the cross-validation folds (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -218,17 +223,17 @@ def main() -> None:
     """Reads the data, looks for defects, writes pictures, page and figures."""
     args = read_arguments()
     started = time.monotonic()
-    if there := artifacts.file_in_the_way(args.output):
-        raise UserError(f"--output {args.output}: {there} is a file: name a folder")
+    artifacts.check_folder(args.output)
     masked, max_tokens = read_params("prepare", Masking).mask_personal_data, read_params("featurize", Cut).max_tokens
-    fix_runtime(args.threads, args.seed)
+    fix_runtime(THREADS, args.seed)
     found = look(args.data, masked, max_tokens, args.seed)
     report = report_on(found, args.seed)
     write(args.output, found, report, max_tokens)
     if args.counts:
         artifacts.write_json(args.counts, report)
     print(summarize(report))
-    print("rows: " + (", ".join(f"{count} {kind}" for kind, count in report["defects"].items() if count) or "no defect in any"))
+    counts = report["defects"]
+    print("defects: " + (", ".join(f"{kind.title.lower()}: {counts[name]}" for name, kind in KINDS.items() if counts[name]) or "none"))
     print(f"report: {args.output}/index.html ({time.monotonic() - started:.0f} seconds)")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,6 +18,7 @@ import httpx2
 from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.packages import KNOWN, direct, name_licence
+from pipeline.run_files import PYPROJECT
 
 INDEX = "https://pypi.org/pypi"
 SECONDS = 20.0
@@ -32,7 +34,7 @@ def ask(client: httpx2.Client, index: str, name: str) -> dict[str, Any]:
     try:
         answer = client.get(url)
         if answer.is_error:
-            raise UserError(f"{url}: answers {answer.status_code}: is '{name}' the name of a package?")
+            raise UserError(f"{url}: returned HTTP {answer.status_code}: is '{name}' the name of a package?")
         told: dict[str, Any] = answer.json()
     except (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise UserError(f"{url}: {error}: run where the package index can be reached; {KNOWN} is as it was") from None
@@ -53,9 +55,13 @@ def describe(name: str, told: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     """Asks about one package after the other, and writes what is known of all of them or of none."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--index", default=INDEX, help=f"an index with PyPI's JSON API ({INDEX})")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.dependencies", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--index", default=INDEX, help="an index with PyPI's JSON API (default: %(default)s)")
     index = parser.parse_args().index.rstrip("/")
+    if not Path(PYPROJECT).exists():
+        raise UserError(f"{PYPROJECT}: no such file: run in the root of the repository")
     with httpx2.Client(timeout=SECONDS, follow_redirects=True) as client:
         packages = {name: describe(name, ask(client, index, name)) for name in sorted(direct(), key=str.lower)}
     artifacts.write_json(KNOWN, {"asked": datetime.now(UTC).date().isoformat(), "packages": packages})

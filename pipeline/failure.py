@@ -11,7 +11,7 @@ import argparse
 import re
 from pathlib import Path
 
-from pipeline import github
+from pipeline import artifacts, github
 from pipeline.errors import exit_with_one_line
 from pipeline.github import MARKER, REPORT
 
@@ -44,10 +44,13 @@ def fence(text: str) -> str:
 
 def main() -> None:
     """Reads the log, writes the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.failure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--log", type=Path, required=True, help="what the steps printed; may be missing")
     parser.add_argument("--output", type=Path, required=True, help="folder of the report")
     options = parser.parse_args()
+    artifacts.check_folder(options.output)
     log = options.log.read_text(encoding="utf-8", errors="replace") if options.log.exists() else ""
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / REPORT).write_text(describe(log, github.run_url()), encoding="utf-8")

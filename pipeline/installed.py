@@ -7,6 +7,7 @@ Needs nothing installed, since what it looks for may not be.
 
 from __future__ import annotations
 
+import argparse
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,18 +21,24 @@ def main() -> None:
     """Compares what the stages' code is pinned to with what is installed.
 
     Raises:
-        UserError: one that `pyproject.toml` pins is not installed, or in another version.
+        UserError: there is no `pyproject.toml`, or one that it pins is not installed, or in another version.
     """
+    argparse.ArgumentParser(
+        prog="python -m pipeline.installed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    if not PYPROJECT.exists():
+        raise UserError(f"{PYPROJECT}: no such file: run in the root of the repository")
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     for pin in [*project["dependencies"], *project["optional-dependencies"]["export"]]:
         name, _, asked = pin.partition("==")
         try:
             installed = version(name).partition("+")[0]
         except PackageNotFoundError:
-            installed = "nothing"
+            installed = "no version"
         if asked and installed != asked:
             raise UserError(
-                f"{PYPROJECT}: {pin}, but {installed} is installed: `make lock` if it is new, then `make --always-make install`"
+                f"{PYPROJECT}: pins {pin}, installed is {installed}: run `make --always-make install` "
+                "(after `make lock` if you changed the pin)"
             )
 
 

@@ -76,7 +76,7 @@ def read_lock(path: Path) -> Lock:
     try:
         return parse_lock(content)
     except ValueError as error:
-        raise UserError(f"{path}: no lock: {error}: bring it back with `git checkout -- {path}`, or run `make repro`") from None
+        raise UserError(f"{path}: not a valid dvc.lock: {error}: restore it with `git checkout -- {path}`, or run `make repro`") from None
 
 
 def outputs(lock: Lock) -> dict[str, Entry]:
@@ -114,10 +114,10 @@ def check_output(folder: Path, lock: Path) -> str:
         raise UserError(f"{folder}: no such folder: run `make repro` or `dvc pull {folder}` first")
     locked = outputs(read_lock(lock)).get(folder.as_posix())
     if locked is None:
-        raise UserError(f"{lock}: names no output {folder}: run `make repro` and commit the lock")
+        raise UserError(f"{lock}: has no output {folder}: give the path as dvc.yaml does, such as {ONNX}")
     found = folder_md5(folder)
     if found != locked.md5:
-        raise UserError(f"{folder}: has the hash {found}, {lock} says {locked.md5}: run `dvc checkout {folder}` or `make repro`")
+        raise UserError(f"{folder}: its hash is {found}, but {lock} has {locked.md5}: run `dvc checkout {folder}` or `make repro`")
     return found
 
 

@@ -40,5 +40,5 @@ def read_columns(folder: Path, split: str, columns: list[str]) -> pa.Table:
     """
     path = folder / artifacts.split_table(split)
     if not path.exists():
-        raise UserError(f"{path}: no such file: run `dvc repro prepare`, or `dvc pull`")
+        raise UserError(f"{path}: no such file: run `make repro`, or `dvc pull {folder}`")
     return pq.read_table(path, columns=columns)

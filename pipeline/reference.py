@@ -1,4 +1,4 @@
-"""A run over several seeds, in a clone under ``build/``: the reference run on BANKING77, or how far seeds move the sample's figures.
+"""A run over several seeds, in a clone under `build/`: the reference run on BANKING77, or how far seeds move the sample's figures.
 
 Run     python -m pipeline.reference [--seeds 5]                  writes metrics/reference/banking77.json
         python -m pipeline.reference --data sample [--seeds 5]    writes metrics/reference/sample_seeds.json
@@ -40,6 +40,7 @@ from pipeline.params import PARAMS_FILE
 from pipeline.tables.results import REFERENCE, SEEDS
 
 FIRST_SEED = 42
+MOST_SEEDS = 100
 RUNS = Path(".dvc/tmp/runs")  # in the clone: one file a seed
 BANKING77 = "banking77"
 FOLDER_VARIABLE = "BANKING77_DIR"
@@ -207,10 +208,14 @@ def name_folder_for_clones() -> None:
 
 def main() -> None:
     """Clones, and for every seed composes, runs and writes the result so far."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, choices=range(1, 101), metavar="N", help="how many seeds, 1 to 100 (5)")
-    parser.add_argument("--data", choices=list(PLANS), default=BANKING77, help="the benchmark (banking77), or our own sample")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.reference", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help=f"how many seeds, 1 to {MOST_SEEDS} (default: %(default)s)")
+    parser.add_argument("--data", choices=list(PLANS), default=BANKING77, help="the benchmark or our own sample (default: %(default)s)")
     args = parser.parse_args()
+    if not 1 <= args.seeds <= MOST_SEEDS:
+        parser.error(f"--seeds {args.seeds}: must be between 1 and {MOST_SEEDS}")
     name_folder_for_clones()
     plan, folder, commit = PLANS[args.data], Path("build") / args.data, committed_head()
     clone(commit, folder)

@@ -81,7 +81,9 @@ def compose(findings: Findings, pictures: list[str], most: int) -> str:
 
 def main() -> None:
     """Reads, compares, prints, writes, judges."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--base", metavar="REV", default="main", help="the revision to compare with (default: main)")
     parser.add_argument("--output", metavar="FOLDER", type=Path, help=f"write {REPORT} and the pictures there too")
     parser.add_argument("--max-characters", metavar="N", type=int, default=GITHUB_LIMIT, help="cut at N (default: GitHub's limit)")
@@ -89,6 +91,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.max_characters < LEAST_CHARACTERS:
         raise UserError(f"--max-characters {args.max_characters}: at least {LEAST_CHARACTERS}, which the verdict may need")
+    if args.output:
+        artifacts.check_folder(args.output)
 
     findings = examine(Path(), args.base)
     pictures = draw(findings, args.output) if args.output else []

@@ -3,7 +3,7 @@
 Run     python -m pipeline.resolve_lock [--pull]     after `git merge` (rebase, cherry-pick, revert) has stopped at conflicts
 
 Conflicts in files written by hand come first, and are yours. For the rest no side is right: the merged code and params are a run of
-their own. So the lock takes each stage from the branch that changed it, ``dvc repro`` runs what then does not fit (and what the run cache
+their own. So the lock takes each stage from the branch that changed it, `dvc repro` runs what then does not fit (and what the run cache
 does not have), params.yaml and the documents' tables are generated, and the notebook is run.
 """
 
@@ -184,7 +184,7 @@ def _take(path: Path, conflict: Conflict) -> None:
 
 
 def _yours(paths: list[str]) -> str:
-    return f"{', '.join(paths)}: in conflict, and written by hand: solve, `git add {' '.join(paths)}`, then run this again"
+    return f"{', '.join(paths)}: in conflict, and not generated: resolve by hand, `git add {' '.join(paths)}`, then run this again"
 
 
 def _merging() -> str | None:
@@ -196,13 +196,15 @@ def _merging() -> str | None:
 def _merged_head() -> str:
     if theirs := _merging():
         return theirs
-    raise UserError("git: there are conflicts, but of no merge, rebase, cherry-pick or revert: solve them by hand")
+    raise UserError("git: conflicts without a merge, rebase, cherry-pick or revert under way: resolve them by hand")
 
 
 def main() -> None:
     """Resolves, runs, stages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pull", action="store_true", help="bring from the remote what it has, instead of running it")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.resolve_lock", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pull", action="store_true", help="pull outputs that the DVC remote has instead of re-running their stages")
     command = ["dvc", "repro", *(["--pull"] if parser.parse_args().pull else [])]
     conflicts = read_conflicts()
     if not conflicts and not _merging():
@@ -210,7 +212,7 @@ def main() -> None:
             "git: no merge, rebase, cherry-pick or revert is under way, and nothing is in conflict: there is nothing to resolve"
         )
     made = prepare(conflicts)
-    print(f"in conflict, and made anew: {', '.join(sorted(conflicts)) or 'nothing'}", flush=True)
+    print(f"conflicts to regenerate: {', '.join(sorted(conflicts)) or 'none'}", flush=True)
     ran = [match[1] for line in run(HERE, *command) if (match := re.match(r"Running stage '(.+)'", line))]
     documents = write_documents()
     if NOTEBOOK.exists():

@@ -43,8 +43,7 @@ def merge_base(root: Path, name: str) -> tuple[Revision, str, str]:
     Raises:
         UserError: no such revision, or no repository.
     """
-    git(root, "rev-parse", "--git-dir")
-    tips = {candidate: tip for candidate in (name, f"origin/{name}") if (tip := _commit(root, candidate))}
+    tips = {candidate: tip for candidate in (name, f"origin/{name}") if (tip := commit_of(root, candidate))}
     if not tips:
         raise UserError(f"--base {name}: no such revision here: `git fetch origin {name}`, or name another (`make report BASE=..`)")
     if name in tips and try_git(root, "show-ref", "--verify", "--quiet", f"refs/heads/{name}").returncode:
@@ -64,8 +63,13 @@ def head(root: Path) -> tuple[str, bool]:
     return git(root, "rev-parse", "HEAD").decode().strip(), bool(git(root, "status", "--porcelain").strip())
 
 
-def _commit(root: Path, name: str) -> str:
-    """The hash of the commit that a revision names; empty where there is none."""
+def commit_of(root: Path, name: str) -> str:
+    """The hash of the commit that a revision names; empty where there is none.
+
+    Raises:
+        UserError: no repository.
+    """
+    git(root, "rev-parse", "--git-dir")
     return try_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").stdout.decode().strip()
 
 
@@ -77,7 +81,9 @@ def git(root: Path, *arguments: str) -> bytes:
     """
     done = try_git(root, *arguments)
     if done.returncode:
-        raise UserError(f"git {' '.join(arguments)}: {done.stderr.decode(errors='replace').strip()}")
+        told = done.stderr.decode(errors="replace").strip()
+        remedy = ": run in a clone of the repository" if "not a git repository" in told else ""
+        raise UserError(f"git {' '.join(arguments)}: {told}{remedy}")
     return done.stdout
 
 

@@ -58,7 +58,7 @@ def pages(config: dict[str, Any]) -> list[Path]:
     found = [Path(path) for path in _leaves(config["nav"])]
     for path in found:
         if not path.is_file():
-            raise UserError(f"{CONFIG}: nav: {path}: no such file: mend its name, or take the line out")
+            raise UserError(f"{CONFIG}: nav: {path}: no such file: fix the name or remove the line")
     if missing := sorted(set(DOCUMENTS.rglob("*.md")) - set(found)):
         raise UserError(f"{CONFIG}: nav: {missing[0]} is in no place: add a line for it")
     return found
@@ -85,7 +85,7 @@ def linked_files(document: Path) -> Iterator[Path]:
             continue
         path = (document.parent / unquote(url.path)).resolve()
         if not path.is_file() or not path.is_relative_to(root):
-            raise UserError(f"{document}: {target}: no such file in the repository: mend the link")
+            raise UserError(f"{document}: {target}: no such file in the repository: fix the link")
         yield path.relative_to(root)
 
 
@@ -126,9 +126,9 @@ def check(site: Path) -> int:
             place = (place if url.path else path).resolve()
             place = place / "index.html" if place.is_dir() else place
             if not place.is_file():
-                raise UserError(f"{site / name}: {target}: leads to no file of the site: mend the link")
+                raise UserError(f"{site / name}: {target}: leads to no file of the site: fix the link")
             if place in found and unquote(url.fragment) not in found[place].anchors:
-                raise UserError(f"{site / name}: {target}: no such anchor on that page: mend the link")
+                raise UserError(f"{site / name}: {target}: no such anchor on that page: fix the link")
     return len(found)
 
 
@@ -136,12 +136,16 @@ def complaint(output: str) -> str:
     """The first thing that zensical complains of, without its colours, frames and traceback."""
     plain = re.sub(r"\x1b\[[\d;]*m", "", output)
     found = re.search(r"^(?:Warning|Error): (.+)\n.*\[ (\S+) \]", plain, re.MULTILINE)
-    return f"{found[2]}: {found[1]}: mend the link" if found else f"{CONFIG}: zensical: {plain.strip().splitlines()[-1]}"
+    return f"{found[2]}: {found[1]}: fix the link" if found else f"{CONFIG}: zensical: {plain.strip().splitlines()[-1]}"
 
 
 def main() -> None:
     """Copies, builds, checks."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        prog="python -m pipeline.site", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    if not CONFIG.exists():
+        raise UserError(f"{CONFIG}: no such file: run in the root of the repository")
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     site = Path(config["site_dir"])
     copy([*pages(config), *map(Path, config["extra_css"])], Path(config["docs_dir"]))

@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from pipeline import artifacts
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.lock import LOCK, MODEL, NOTEBOOK, check_output
 
@@ -54,7 +55,7 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
-                raise UserError(f"{NOTEBOOK}: cell {cell.id}: writes to stderr: {output.text[:200]!r}: mend what it warns of")
+                raise UserError(f"{NOTEBOOK}: cell {cell.id}: writes to stderr: {output.text[:200]!r}: fix the cause of the warning")
             if str(Path.cwd()) in str(output):
                 raise UserError(f"{NOTEBOOK}: cell {cell.id}: shows the path {Path.cwd()}: print paths relative to the repository")
 
@@ -76,14 +77,20 @@ def tidy(notebook: NotebookNode, model: str) -> None:
 
 def main() -> None:
     """Runs the notebook on the model that dvc.lock names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=NOTEBOOK)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.tour", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, default=NOTEBOOK, help="notebook to write (default: docs/tour.ipynb, in place)")
     output = parser.parse_args().output
+    artifacts.check_folder(output.parent)
+    if output.is_dir():
+        raise UserError(f"--output {output}: is a folder: give a file")
     model = check_output(MODEL, Path(LOCK))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     execute(notebook, NOTEBOOK.parent)
     tidy(notebook, model)
-    nbformat.write(notebook, output)
+    with artifacts.whole_file(output) as partial:
+        nbformat.write(notebook, partial)
     print(f"{output}: {sum(cell.cell_type == 'code' for cell in notebook.cells)} cells ran")
 
 

@@ -1,11 +1,11 @@
-"""Rebuilds everything in a clean clone, without cache, and says whether ``dvc.lock`` holds.
+"""Rebuilds everything in a clean clone, without cache, and says whether `dvc.lock` holds.
 
 Run     python -m pipeline.verify
         python -m pipeline.verify --commit         rebuilds nothing: is the lock that of the files beside it?
         python -m pipeline.verify --rebuilt REV    rebuilds nothing: does REV's lock hold against the working tree, after a run there?
 
 The lock must be that of the commit: of its code, params, data, metrics and plots; and the metrics must be those of the predictions. Then
-the outputs must be bit-identical where the class of machine is the one the lock was made on (``metrics/machine.json``). On another class
+the outputs must be bit-identical where the class of machine is the one the lock was made on (`metrics/machine.json`). On another class
 floating-point sums round otherwise: there those of the stages that sum none must be the same all the same, and every accuracy, macro-F1 and
 expected calibration error within a tolerance.
 """
@@ -21,7 +21,7 @@ from pipeline.clone import clone, committed_head, run
 from pipeline.errors import UserError, exit_with_one_line
 from pipeline.lock import LOCK
 from pipeline.reporting.lockfile import in_short, stale
-from pipeline.revisions import Revision
+from pipeline.revisions import Revision, commit_of
 from pipeline.run_files import METRICS, Results, contradictions, read_results
 
 TOLERANCE = 0.03  # house decision: about three standard errors of a paired difference on the sample's 616 test queries
@@ -47,7 +47,7 @@ def check_commit(committed: Path) -> None:
         UserError: the first mismatch.
     """
     if found := stale(committed):
-        raise UserError(f"dvc.lock: not that of the files beside it: {in_short(found)}: run `make repro`, commit what it wrote")
+        raise UserError(f"dvc.lock: does not match the files in the tree: {in_short(found)}: run `make repro` and commit what it wrote")
     held_metrics(read_results(Revision(committed)))
 
 
@@ -59,7 +59,7 @@ def held_metrics(results: Results) -> dict[str, dict[str, float]]:
     """
     if found := contradictions(results):
         raise UserError(
-            f"{METRICS}: not that of the predictions: {in_short(found)}: run `dvc repro --force evaluate`, commit what it wrote"
+            f"{METRICS}: does not match the predictions: {in_short(found)}: run `dvc repro --force evaluate` and commit what it wrote"
         )
     return results.metrics
 
@@ -106,17 +106,21 @@ def judge(committed: Revision, rebuilt: Revision) -> str:
 
 def main() -> None:
     """Clones the last commit twice, rebuilds one of the clones, compares; or one part of that."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--commit", action="store_true", help="only look whether the lock is that of the working tree")
     part.add_argument("--rebuilt", metavar="REV", help="only compare the run in the working tree with a commit")
     args = parser.parse_args()
     if args.commit:
         check_commit(Path())
-        print("dvc.lock: that of the code, params, data and results beside it")
+        print("dvc.lock: matches the code, params, data and results in the tree")
         return
-    if args.rebuilt:
-        print(judge(Revision(Path(), args.rebuilt), Revision(Path())))
+    if args.rebuilt is not None:
+        if not (began_with := commit_of(Path(), args.rebuilt)):
+            raise UserError(f"--rebuilt {args.rebuilt}: no such revision here: `git fetch origin {args.rebuilt}`, or name another")
+        print(judge(Revision(Path(), began_with), Revision(Path())))
         return
     commit = committed_head()
     with tempfile.TemporaryDirectory(prefix="verify-") as scratch:

@@ -334,6 +334,7 @@ def test_the_page_needs_nothing_beside_itself_and_runs_nothing_of_a_row(project:
 
 def test_the_summary_is_printed_and_the_pictures_are_there(project: Path) -> None:
     told = (project / "told.txt").read_text()
+    assert "\ndefects: suspected label errors: 12, the same text under two intents: " in told
     assert re.search(r"rows of 5 intents: 12 labels \(\d\.\d %\) are suspect", told)
     names = {path.name for path in (project / "build/audit").iterdir()}
     assert names == {"index.html", "audit.json", *(f"{name}.png" for name in ("balance", "lengths", "vocabulary", "twins", "suspects"))}
@@ -358,7 +359,7 @@ def test_masked_rows_are_compared_as_masked_and_what_only_a_number_tells_apart_i
 
 def test_without_a_run_there_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path)
-    with pytest.raises(UserError, match=r"^data/raw/dataset/source\.json: no such file: run `dvc repro prepare`.*$"):
+    with pytest.raises(UserError, match=r"^data/raw/dataset/source\.json: no such file: run `make repro`, or `dvc pull data/raw/dataset`$"):
         audit_here(tmp_path, monkeypatch)
 
 
@@ -384,7 +385,7 @@ def test_an_output_folder_that_is_a_file_is_named_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=rf"^--output {output}: notes\.txt is a file: name a folder$"):
+    with pytest.raises(UserError, match=r"^notes\.txt: is a file: give a folder for the output$"):
         audit_here(tmp_path, monkeypatch, "--output", output)
 
 
@@ -397,7 +398,7 @@ def test_folders_that_are_missing_or_do_not_belong_together_are_named(project: P
     with pytest.raises(UserError, match=r"test\.parquet: row test\.csv:\d+ is of no file in .*dataset: run `dvc repro prepare`"):
         read_prepared(prepared, dataset)
     (prepared / "test.parquet").unlink()
-    with pytest.raises(UserError, match=r"test\.parquet: no such file: run `dvc repro prepare`"):
+    with pytest.raises(UserError, match=r"test\.parquet: no such file: run `make repro`, or `dvc pull"):
         read_prepared(prepared, dataset)
     with pytest.raises(UserError, match=r"nowhere/tokenizer\.json: no such file"):
         tokenize(tmp_path / "nowhere", queries)

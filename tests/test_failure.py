@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from clones import sh
+
 from pipeline.failure import describe
 
 DVC = "Running stage 'train':\n\x1b[31merror: params.yaml: no\x1b[0m\nERROR: failed to reproduce 'train': failed to run: x, exited with 1\n"
@@ -33,3 +35,9 @@ def test_a_missing_log_is_no_second_failure(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline.failure", "--log", str(tmp_path / "none"), "--output", str(tmp_path / "report")]
     subprocess.run(command, check=True)
     assert "failed outside its stages" in (tmp_path / "report/report.md").read_text(encoding="utf-8")
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    told = sh(Path(), sys.executable, "-m", "pipeline.failure", "--log", "none", "--output", str(tmp_path / "mine.txt"), code=1)
+    assert told == f"error: {tmp_path}/mine.txt: is a file: give a folder for the output\n"

@@ -126,9 +126,9 @@ def test_the_build_refuses_a_model_that_the_lock_does_not_name(tmp_path: Path, m
     lock.write_text(yaml.safe_dump({"stages": {"export": {"cmd": "x", "outs": [{"path": "models/onnx", "md5": md5}]}}}))
     assert check_output(model, lock) == md5
     (model / "evil.pkl").write_bytes(b"")
-    with pytest.raises(UserError, match=rf"models/onnx: has the hash \w+\.dir, dvc.lock says {md5}: run `dvc checkout models/onnx`"):
+    with pytest.raises(UserError, match=rf"models/onnx: its hash is \w+\.dir, but dvc.lock has {md5}: run `dvc checkout models/onnx`"):
         check_output(model, lock)
-    with pytest.raises(UserError, match=r"dvc\.lock: names no output models: run `make repro`"):
+    with pytest.raises(UserError, match=r"dvc\.lock: has no output models: give the path as dvc\.yaml does"):
         check_output(Path("models"), lock)
     with pytest.raises(UserError, match="models/none: no such folder"):
         check_output(Path("models/none"), lock)

@@ -19,8 +19,8 @@ def test_the_versions_of_this_environment_are_those_that_are_pinned() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        (r'"torch==[^"]+"', '"torch==1.0.0"', r"error: pyproject.toml: torch==1.0.0, but 2\S+ is installed: "),
-        (r'"onnx==[^"]+"', '"no-such-package==1.0"', r"error: pyproject.toml: no-such-package==1.0, but nothing is installed: "),
+        (r'"torch==[^"]+"', '"torch==1.0.0"', r"error: pyproject.toml: pins torch==1.0.0, installed is 2\S+: "),
+        (r'"onnx==[^"]+"', '"no-such-package==1.0"', r"error: pyproject.toml: pins no-such-package==1.0, installed is no version: "),
     ],
 )
 def test_results_are_not_made_with_other_versions_than_the_lock_will_say(before: str, after: str, told: str, tmp_path: Path) -> None:
@@ -31,4 +31,14 @@ def test_results_are_not_made_with_other_versions_than_the_lock_will_say(before:
 
 def test_the_look_needs_none_of_the_packages_it_looks_for() -> None:
     told = sh(Path(), sys.executable, "-S", "-m", "pipeline.installed", code=1)  # without the packages of the environment
-    assert re.match(r"error: pyproject.toml: \S+==\S+, but nothing is installed: ", told)
+    assert re.match(r"error: pyproject.toml: pins \S+==\S+, installed is no version: ", told)
+
+
+def test_outside_a_checkout_it_is_one_line(tmp_path: Path) -> None:
+    told = sh(tmp_path, *COMMAND, code=1, variables={"PYTHONPATH": str(Path.cwd())})
+    assert told == "error: pyproject.toml: no such file: run in the root of the repository\n"
+
+
+def test_an_option_that_there_is_not_is_refused() -> None:
+    assert "unrecognized arguments: --nonsense" in sh(Path(), *COMMAND, "--nonsense", code=2)
+    assert sh(Path(), *COMMAND, "--help").startswith("usage: python -m pipeline.installed")

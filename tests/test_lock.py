@@ -29,7 +29,7 @@ def test_what_is_no_lock_is_a_value_error_or_a_line(content: bytes, told: str, t
     with pytest.raises(ValueError, match=rf"^{told}"):
         parse_lock(content)
     (tmp_path / "dvc.lock").write_bytes(content)
-    with pytest.raises(UserError, match=rf"dvc\.lock: no lock: {told}"):
+    with pytest.raises(UserError, match=rf"dvc\.lock: not a valid dvc\.lock: {told}"):
         read_lock(tmp_path / "dvc.lock")
 
 

@@ -205,6 +205,11 @@ def test_the_index_is_asked_about_every_dependency_and_the_answers_are_kept(tmp_
     assert kept["packages"]["numpy"]["licence"].startswith("BSD-3-Clause")  # of the installed one
     before = (tmp_path / KNOWN).read_bytes()
     with index(unknown="numpy") as url:
-        assert "answers 404: is 'numpy' the name of a package?" in sh(tmp_path, *command, url, code=1, variables=variables)
+        assert "returned HTTP 404: is 'numpy' the name of a package?" in sh(tmp_path, *command, url, code=1, variables=variables)
     assert "run where the package index can be reached" in sh(tmp_path, *command, "http://127.0.0.1:9", code=1, variables=variables)
     assert (tmp_path / KNOWN).read_bytes() == before
+
+
+def test_outside_a_checkout_nothing_is_asked(tmp_path: Path) -> None:
+    told = sh(tmp_path, sys.executable, "-m", "pipeline.dependencies", code=1, variables={"PYTHONPATH": str(Path.cwd())})
+    assert told == "error: pyproject.toml: no such file: run in the root of the repository\n"

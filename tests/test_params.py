@@ -63,6 +63,18 @@ def test_a_missing_file_or_section_or_broken_yaml_is_one_line(tmp_path: Path) ->
         read_params("prepare", PrepareParams, path)
 
 
+def test_an_override_that_names_nothing_is_one_line_with_where_the_names_are(tmp_path: Path) -> None:
+    remedy = r"groups are the folders in configs/, keys are listed in docs/params\.md \(never `\+`\)$"
+    with pytest.raises(UserError, match=rf"(?s)^train\.epoch=3: Could not override 'train\.epoch'.*: {remedy}"):
+        compose(["train.epoch=3"], tmp_path / "params.yaml")
+
+
+def test_outside_a_checkout_nothing_is_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^configs: no such folder: run in the root of the repository$"):
+        compose([], tmp_path / "params.yaml")
+
+
 def test_a_column_whose_name_is_a_number_is_named_as_text(tmp_path: Path) -> None:
     composed = tmp_path / "params.yaml"
     compose(["fetch.text_column=0"], composed)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from clones import sh
 
 from pipeline.compose import compose
 from pipeline.errors import UserError
@@ -123,6 +124,12 @@ def test_the_result_of_several_seeds_is_gathered_from_their_runs(tmp_path: Path)
     plan.result.write_text(json.dumps(before | {"cpu": "b"}))
     alone = summarize(tmp_path, "abc", plan, [ran(42, 0.6, 0.9, 100)])
     assert alone["wall_seconds"] == {"train": 6.0}  # another CPU's cost is no cost here
+
+
+@pytest.mark.parametrize("seeds", ["0", "101"])
+def test_a_number_of_seeds_that_cannot_be_run_is_refused(seeds: str) -> None:
+    told = sh(Path(), "python", "-m", "pipeline.reference", "--seeds", seeds, code=2)
+    assert told.endswith(f"error: --seeds {seeds}: must be between 1 and 100\n")
 
 
 def test_a_seed_that_ran_at_the_same_commit_is_read_and_one_of_another_commit_runs_again(tmp_path: Path) -> None:

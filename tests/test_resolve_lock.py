@@ -277,7 +277,7 @@ def test_a_merge_without_a_conflict_is_a_run(toy: Path) -> None:
     sh(toy, "git", "checkout", "--quiet", "scale")
     sh(toy, "git", "merge", "--quiet", "--no-commit", "words")
     output = ours(toy, "resolve_lock")
-    assert "made anew: nothing" in output
+    assert "conflicts to regenerate: none" in output
     assert "stages that ran: none." in output
     assert sh(toy, "git", "status", "--porcelain") == "A  WORDS.md\n"
 

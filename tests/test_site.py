@@ -65,7 +65,7 @@ def test_documents_keep_their_places_and_bring_the_files_that_they_link_to(small
 @pytest.mark.parametrize(
     ("link", "told"),
     [
-        ("[gone](gone.md)", "docs/other.md: gone.md: no such file in the repository: mend the link"),
+        ("[gone](gone.md)", "docs/other.md: gone.md: no such file in the repository: fix the link"),
         ("![gone](gone.png)", "docs/other.md: gone.png: no such file"),
         ("[folder](../data)", "docs/other.md: ../data: no such file"),
         ("[away](../../away.md)", "docs/other.md: ../../away.md: no such file in the repository"),
@@ -88,6 +88,10 @@ def test_a_document_without_a_place_in_the_navigation_or_a_place_without_a_docum
     assert build(small, code=1) == "error: mkdocs.yml: nav: docs/new.md is in no place: add a line for it\n"
     (small / "docs/other.md").unlink()
     assert "error: mkdocs.yml: nav: docs/other.md: no such file" in build(small, code=1)
+
+
+def test_outside_a_checkout_it_is_one_line(tmp_path: Path) -> None:
+    assert build(tmp_path, code=1) == "error: mkdocs.yml: no such file: run in the root of the repository\n"
 
 
 @pytest.mark.parametrize(

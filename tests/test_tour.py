@@ -118,3 +118,14 @@ def test_a_cell_that_fails_warns_shows_a_path_hangs_or_ends_the_kernel_is_a_line
     said = sh(tmp_path, sys.executable, "-c", impatient, code=1, variables={"PYTHONPATH": str(Path.cwd())})
     assert re.search(message, said)
     assert (tmp_path / NOTEBOOK).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("docs", "error: --output docs: is a folder: give a file\n"),
+        ("README.md/tour.ipynb", "error: README.md: is a file: give a folder for the output\n"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_a_line_before_anything_runs(output: str, message: str) -> None:
+    assert sh(Path(), "python", "-m", "pipeline.tour", "--output", output, code=1) == message

@@ -97,12 +97,12 @@ def test_a_lock_that_is_not_that_of_the_commit_is_no_proof_of_it(
 ) -> None:
     root = tmp_path / "clone"
     clone_working_tree(root)
-    assert sh(root, "python", "-m", "pipeline.verify", "--commit").startswith("dvc.lock: that of the code")
+    assert sh(root, "python", "-m", "pipeline.verify", "--commit").startswith("dvc.lock: matches the code")
     text = (root / file).read_text(encoding="utf-8")
     assert before in text
     (root / file).write_text(text.replace(before, after, 1), encoding="utf-8")
     line = sh(root, "python", "-m", "pipeline.verify", "--commit", code=1)
-    assert line.startswith(f"error: dvc.lock: not that of the files beside it: {told}")
+    assert line.startswith(f"error: dvc.lock: does not match the files in the tree: {told}")
 
 
 def test_metrics_that_are_not_those_of_the_predictions_are_refused_on_either_side(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_metrics_that_are_not_those_of_the_predictions_are_refused_on_either_sid
         path = root / "metrics/evaluate.json"
         honest = path.read_text()
         path.write_text(honest.replace('"accuracy": 0.8', '"accuracy": 0.82'))
-        line = "metrics/evaluate.json: not that of the predictions: tinybert: accuracy is 0.82, by metrics/predictions.csv 0.800000: run"
+        line = "metrics/evaluate.json: does not match the predictions: tinybert: accuracy is 0.82, by metrics/predictions.csv 0.800000: run"
         with pytest.raises(UserError, match=line):
             judge(*pair)
         path.write_text(honest)
@@ -148,6 +148,14 @@ def test_a_run_in_the_working_tree_is_held_to_the_commit_that_it_began_with(tmp_
     assert sh(root, *rebuilt, variables=here).startswith("verified within 0.03: another class of machine ({'cpu': 'b'")
 
 
+@pytest.mark.parametrize("revision", ["nosuch", ""])
+def test_a_run_is_not_compared_with_a_revision_that_is_not_there(tmp_path: Path, revision: str) -> None:
+    root = checkout(tmp_path, {"x": "1"}).root
+    commit(root)
+    told = sh(root, "python", "-m", "pipeline.verify", "--rebuilt", revision, code=1, variables={"PYTHONPATH": str(Path.cwd())})
+    assert told == f"error: --rebuilt {revision}: no such revision here: `git fetch origin {revision}`, or name another\n"
+
+
 def test_figures_that_no_run_made_are_found_though_all_of_their_inputs_are_honest(tmp_path: Path) -> None:
     """Of a stage all of whose outputs git brings; they agree with one another and with the lock, and other code than is there made them."""
     toy = tmp_path / "toy"
@@ -161,7 +169,7 @@ def test_figures_that_no_run_made_are_found_though_all_of_their_inputs_are_hones
     honest["stages"]["evaluate"]["outs"] = forged["stages"]["evaluate"]["outs"]
     lock.write_text(yaml.safe_dump(honest, sort_keys=False))
     commit(toy, "figures that no run made")
-    assert ours(toy, "verify", "--commit").startswith("dvc.lock: that of the code")
+    assert ours(toy, "verify", "--commit").startswith("dvc.lock: matches the code")
     output = ours(toy, "verify", code=1)
     assert stages_run(output) == ["prepare", "train", "evaluate"]
     differing = [out["path"] for out in honest["stages"]["evaluate"]["outs"]]

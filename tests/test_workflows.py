@@ -521,7 +521,7 @@ def test_documents_that_cannot_be_made_hide_neither_the_report_nor_the_patch(tmp
         (root / name).touch()
     commit(root)
     (root / "dvc.lock").write_text("of the run\n")
-    (root / "build/lock").write_text("error: dvc.lock: not that of the files beside it\n")
+    (root / "build/lock").write_text("error: dvc.lock: does not match the files in the tree\n")
     names = ("Documents and notebook of the run", "Results as a patch", "Report and gate", "Report of a failure", "Note on the lock")
     last = ("Job summary", "Hand over", "Fail where they do not hold")
     actions: dict[str, Action] = {"actions/upload-artifact": lambda _: None}
@@ -531,7 +531,7 @@ def test_documents_that_cannot_be_made_hide_neither_the_report_nor_the_patch(tmp
     assert "+of the run" in (root / "build/report/results.patch").read_text()
     assert "error: docs/tour.ipynb: the kernel died\n" in (root / "build/log").read_text()
     assert run.summary.startswith("# Report\n")
-    assert "error: dvc.lock: not that of the files beside it\nerror: docs/tour.ipynb: the kernel died\n" in run.summary
+    assert "error: dvc.lock: does not match the files in the tree\nerror: docs/tour.ipynb: the kernel died\n" in run.summary
 
 
 # The artifact is a stranger's

@@ -15,8 +15,6 @@ from pipeline.personal_data import mask
 from pipeline.prepared import read_columns
 from pipeline.rows import read_rows
 
-REMEDY = "run `dvc repro prepare`, or `dvc pull`"
-
 
 def read_raw(dataset: Path, masked: bool) -> dict[str, list[Query]]:
     """The rows as they came, cleaned and, if `prepare` does so, masked; none of an official test split where there is none.
@@ -25,7 +23,7 @@ def read_raw(dataset: Path, masked: bool) -> dict[str, list[Query]]:
         UserError: there is no dataset.
     """
     if not (dataset / artifacts.RAW_SOURCE).exists():
-        raise UserError(f"{dataset / artifacts.RAW_SOURCE}: no such file: {REMEDY}")
+        raise UserError(f"{dataset / artifacts.RAW_SOURCE}: no such file: run `make repro`, or `dvc pull {dataset}`")
     names = artifacts.read_json(dataset / artifacts.RAW_SOURCE)
     found: dict[str, list[Query]] = {}
     for split, file in (("train", artifacts.RAW_TRAIN), ("test", artifacts.RAW_TEST)):
@@ -62,7 +60,7 @@ def tokenize(encoder: Path, queries: Sequence[Query]) -> list[Encoding]:
         UserError: there is no encoder.
     """
     if not (encoder / artifacts.TOKENIZER_FILE).exists():
-        raise UserError(f"{encoder / artifacts.TOKENIZER_FILE}: no such file: {REMEDY}")
+        raise UserError(f"{encoder / artifacts.TOKENIZER_FILE}: no such file: run `make repro`, or `dvc pull {encoder}`")
     tokenizer = Tokenizer.from_file(str(encoder / artifacts.TOKENIZER_FILE))
     tokenizer.no_padding()
     tokenizer.no_truncation()
