@@ -319,8 +319,8 @@ def remove_the_checkpoint(root: Path) -> None:
 @pytest.mark.parametrize(
     ("soil", "told"),
     [
-        (change_the_checkpoint, "models/tinybert: has the hash"),
-        (change_the_checkpoint_without_a_cache, "models/tinybert: has the hash"),
+        (change_the_checkpoint, "models/tinybert: its hash is"),
+        (change_the_checkpoint_without_a_cache, "models/tinybert: its hash is"),
         (add_a_note, "the working tree has changes that are in no commit"),
         (better_the_figures, "dvc.lock: evaluate: changed outs: metrics/evaluate.json: modified"),
         (better_the_figures_and_lock_them, "metrics/evaluate.json: tinybert: accuracy is 0.99, by metrics/predictions.csv 0."),

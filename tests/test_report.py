@@ -523,6 +523,7 @@ def test_what_a_user_can_mend_is_one_line(tree: Path, monkeypatch: pytest.Monkey
             "--base nowhere: no such revision here: `git fetch origin nowhere`, or name another (`make report BASE=..`)",
         ),
         (["--base=--all"], "--base --all: no such revision"),
+        (["--output", "params.yaml"], "params.yaml: is a file: give a folder for the output"),
         (["--max-characters", "10"], "--max-characters 10: at least 4000"),
     ):
         with pytest.raises(UserError, match=re.escape(message)):
@@ -541,5 +542,5 @@ def test_what_a_user_can_mend_is_one_line(tree: Path, monkeypatch: pytest.Monkey
 
 def test_outside_a_repository_it_is_one_line(tmp_path: Path) -> None:
     write_run(tmp_path, TRUTH, BASE)
-    with pytest.raises(UserError, match="git rev-parse"):
+    with pytest.raises(UserError, match=r"git rev-parse .*not a git repository.*: run in a clone of the repository$"):
         examine(tmp_path, "main")
