@@ -1,11 +1,11 @@
-"""Says in one line whether the remote in ``.dvc/config`` can be used, and whether it holds what ``dvc.lock`` refers to.
+"""Says in one line whether the remote in `.dvc/config` can be used, and whether it holds what `dvc.lock` refers to.
 
 Run     python -m pipeline.remote check [--read-only]     credentials, bucket, rights
         python -m pipeline.remote verify [--download]     every object is there, with the right content
         python -m pipeline.remote mend                    removes from the bucket what `verify` blames, so that `dvc push` sends it again
 
-``dvc push`` asks of a folder only whether its listing (``.dir``) is in the remote, and of an object only whether it is there. So what was
-lost or changed in the bucket later is never sent again by itself, and only ``verify`` finds it without pulling.
+`dvc push` asks of a folder only whether its listing (`.dir`) is in the remote, and of an object only whether it is there. So what was
+lost or changed in the bucket later is never sent again by itself, and only `verify` finds it without pulling.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ Run     python -m benchmarks.levers --data build/banking77 [--device cuda --work
         python -m benchmarks.levers --data build/banking77 --shots                       5 and 10 queries an intent, likewise
         python -m benchmarks.levers --data build/banking77 --suspects base_encoder       suspect labels left out, or given another
 
-``--data`` is a checkout in which `featurize` ran on BANKING77 with all training rows in train; `make banking77` leaves one. Each fold has
+`--data` is a checkout in which `featurize` ran on BANKING77 with all training rows in train; `make banking77` leaves one. Each fold has
 its own teachers, copies and seed, so a recipe is trained three times and judged on every training row once; the test split is not
-touched. Finished tasks are kept under ``--work``, in a folder for these params, rows and kind of machine: a killed run goes on, and
+touched. Finished tasks are kept under `--work`, in a folder for these params, rows and kind of machine: a killed run goes on, and
 further recipes join those that are there. Writes metrics/reference/levers.json from all of them, prints tables, ends with one line of
 JSON. A section of that file (folds, thirds, suspects, final, shots) has a study for each kind of machine. A study stays as it was when
 nothing of it is done here, or when another kind of machine made it, so that nobody scores the test split again to see it.
