@@ -180,7 +180,7 @@ def _fall(metric: str, budgets: Budgets, difference: Difference | None, spread: 
     why = "significantly and beyond the noise floor" if worse else "by more than is tolerated"
     line = (
         f"{TITLES[metric]} fell {why}: {difference.before:.4f} -> {difference.after:.4f} "
-        f"({PYPROJECT}: {SECTION}.{name} = {tolerated}, significance = {budgets.significance}): mend the change"
+        f"({PYPROJECT}: {SECTION}.{name} = {tolerated}, significance = {budgets.significance}): fix the change"
     )
     return Check(name, allowed, found, True, line)
 
@@ -193,5 +193,5 @@ def _at_most(name: str, most: float, found: float | None, missing: str, form: st
     allowed = f"at most {most:,}"
     if found is None:
         return Check(name, allowed, "unknown", True, missing)
-    line = f"{STUDENT}: {name} is {found:{form}}, {PYPROJECT} {SECTION}.{name} allows {most:,}: mend the change, or raise the budget"
+    line = f"{STUDENT}: {name} is {found:{form}}, {PYPROJECT} {SECTION}.{name} allows {most:,}: fix the change, or raise the budget"
     return Check(name, allowed, f"{found:{form}}", found > most, line if found > most else "")

@@ -105,8 +105,8 @@ def budgets(findings: Findings) -> str:
     states = {True: "**broken**", False: "holds", None: "not judged"}
     rows = [[f"`{row.name}`", row.allowed, row.found, states[row.broken]] for row in findings.checks]
     body = table(["budget", "allowed", "found", ""], rows)
-    body += _bullets("`dvc.lock` does not match the tree; `make repro` mends it:", findings.mismatches)
-    wrong = f"`{METRICS}` does not match `{PREDICTIONS}`; `dvc repro --force evaluate` mends it:"
+    body += _bullets("`dvc.lock` does not match the tree; `make repro` fixes it:", findings.mismatches)
+    wrong = f"`{METRICS}` does not match `{PREDICTIONS}`; `dvc repro --force evaluate` fixes it:"
     body += _bullets(wrong, contradictions(findings.after))
     moved = ""
     if findings.before.budgets and differing(findings.before.budgets, findings.after.budgets):
