@@ -46,7 +46,7 @@ def results() -> str:
         UserError: there was no run.
     """
     if not Path(METRICS).exists():
-        raise UserError(f"{METRICS}: no such file: run `make repro` first")
+        raise UserError(f"{METRICS}: no such file: run `make repro`")
     names = titles(yaml.safe_load(PARAMS_FILE.read_text(encoding="utf-8"))["train"]["targets"] == "soft")
     rows = [
         [names[name], interval(row, "accuracy"), interval(row, "macro_f1"), f"{100 * row['ece']:.1f}", f"{row['parameters'] / 1e6:.1f}"]
