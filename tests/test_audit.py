@@ -302,7 +302,7 @@ def test_pairs_are_counted_as_pairs_and_shown_by_row(tmp_path: Path) -> None:
     defects: Defects = {kind: [] for kind in KINDS} | {"twin_across": [Defect("mine.csv:2", "top_up", "a text", "its twins", 5)]}
     write_page("mine.csv", "", {}, defects, tmp_path, tmp_path / "index.html")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "<a href='#twin_across'>Pairs of near twins across splits</a><td class=number>5</tr>" in page
+    assert "<a href='#twin_across'>Pairs of near-duplicates across splits</a><td class=number>5</tr>" in page
     assert "<summary>1 rows with 5 pairs</summary>" in page
 
 

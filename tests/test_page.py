@@ -654,8 +654,8 @@ def test_retry_after_is_seconds_or_a_date_and_has_a_limit(page: Page) -> None:
         (None, "", "The service cannot be reached."),
         (504, '{"error": "the model did not answer in time"}', "The service refused (504). It says: the model did not answer in time"),
         (502, "<html>Bad gateway</html>", "The service refused (502)."),
-        (200, "<html>Log in</html>", "The service answered with something that is no JSON."),
-        (200, '{"predictions": []}', "The service answered another number of texts than it was asked."),
+        (200, "<html>Log in</html>", "The service's answer is not JSON."),
+        (200, '{"predictions": []}', "The service returned a different number of answers than texts sent."),
     ],
 )
 def test_an_error_is_one_line_and_sorting_goes_on_where_it_stopped(page: Page, status: int | None, body: str, message: str) -> None:
@@ -726,7 +726,7 @@ def test_a_service_with_small_limits_and_a_key_is_given_both(browser: Browser, t
         expect(page.locator("#key")).to_be_focused()
         page.keyboard.type("a \u201ckey\u201d of sixteen or more")
         page.keyboard.press("Enter")
-        expect(page.locator("#error-text")).to_contain_text("This is no API key")
+        expect(page.locator("#error-text")).to_contain_text("This is not a valid API key")
         expect(page.locator("#key")).to_be_focused()
         page.fill("#key", key)
         page.keyboard.press("Enter")

@@ -59,8 +59,6 @@ def write_tree(root: Path, project: Path) -> None:
     sh(root, "dvc", "init", "--quiet")
     shutil.copy(".dvc/config", root / ".dvc/config")
     sh(root, "dvc", "commit", "--force", "--quiet")
-    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
-        sh(root, "git", "config", *setting)
     commit(root)
 
 
@@ -158,7 +156,7 @@ def test_the_card_tells_the_runs_own_figures_and_the_hub_can_index_them(tree: Pa
     assert str(json.loads(Path("metrics/train.json").read_text())["temperature"]) in card.text
     assert sh(tree, "git", "rev-parse", "HEAD").strip() in card.text
     titles = [line.removeprefix("## ") for line in card.text.splitlines() if line.startswith("## ")]
-    wanted = ["Intended use", "Data", "Training", "Results", "Calibration", "What it does with queries of no intent", "Limits"]
+    wanted = ["Intended use", "Data", "Training", "Results", "Calibration", "What it does with out-of-scope queries", "Limits"]
     assert titles == [*wanted, "Cost and carbon", "Provenance"]
     for picture in ("reliability", "risk_coverage"):
         assert f"plots/{picture}.png" in card.text
@@ -262,7 +260,7 @@ def test_graphs_that_were_not_measured_are_not_handed_on(tree: Path) -> None:
 def test_what_was_not_laid_out_here_is_not_replaced(tree: Path, tmp_path: Path) -> None:
     before = sh(tree, "git", "status", "--porcelain")
     output = sh(tree, sys.executable, "-m", "pipeline.card", "--output", ".", code=1, variables=variables("http://127.0.0.1:9", None))
-    assert "error: .: already exists and holds no provenance.json: everything in it would be replaced: name another folder" in output
+    assert "error: .: already exists and holds no provenance.json: everything in it would be replaced: move it away" in output
     assert (sh(tree, "git", "status", "--porcelain"), (tree / "models").is_dir()) == (before, True)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="file: already exists and holds no"):

@@ -70,7 +70,7 @@ def test_an_improvement_is_called_better(tree: Path) -> None:
     assert "| `train.learning_rate` | `0.001` | `0.002` |" in text
     assert "| `train` | params `train.learning_rate` | `models/tinybert` |" in text
     assert "| `evaluate` | reads `models/tinybert` | `metrics/evaluate.json`, `metrics/predictions.csv` |" in text
-    assert "Not run, or the same again: `fetch`." in text
+    assert "Not rerun, or rerun with the same result: `fetch`." in text
     assert "| `tinybert` | 80.00 → 94.00 |" in text
     assert "None is broken." in text
 
@@ -154,7 +154,7 @@ def test_a_noise_floor_that_the_change_brings_is_told(tree: Path) -> None:
     assert "It is judged by that of the change itself." in text
 
 
-LACKS = "**That floor lacks the luck of `teach`, which ran anew**: what lies beyond it has no verdict."
+LACKS = "**That floor does not cover the seed noise of `teach`, which ran again**: changes beyond it get no verdict."
 
 
 def test_a_change_of_what_the_floor_did_not_vary_has_no_verdict_beyond_it(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_change_of_what_the_floor_did_not_vary_has_no_verdict_beyond_it(tmp_pa
     assert LACKS in markdown(tmp_path)
     assert not any(check.line for check in examine(tmp_path, "main").checks)
     change_teachers(range(420))
-    told = "accuracy_drop: not judged: a fall of 1.00 points, and the noise floor lacks the luck of teach, which ran anew"
+    told = "accuracy_drop: not judged: a fall of 1.00 points; the noise floor does not cover the seed noise of teach"
     assert [(check.broken, check.line) for check in examine(tmp_path, "main").checks if check.line] == [(None, told)]
     change_teachers(range(480))
     assert "accuracy fell by more than is tolerated" in examine(tmp_path, "main").checks[0].line
@@ -271,8 +271,6 @@ def test_a_branch_that_is_behind_its_remote_is_not_the_base(tree: Path, tmp_path
     assert heading(clone).startswith("## No change")
     assert "which is `origin/main`." in markdown(clone)
     sh(clone, "git", "checkout", "--quiet", "-B", "main", "origin/main")
-    for setting in (("user.email", "test@example.org"), ("user.name", "test")):
-        sh(clone, "git", "config", *setting)
     write_run(clone, TRUTH, predict(TRUTH, range(10)))
     commit(clone)
     assert "which is `main`." in markdown(clone)  # that is ahead of its remote
@@ -329,7 +327,7 @@ def test_another_test_set_cannot_be_paired(tree: Path) -> None:
 
 def test_ids_of_another_dataset_are_not_trusted(tree: Path) -> None:
     write_run(tree, TRUTH, TRUTH, dataset="2")
-    told = "the datasets are not known to be the same, so that an id may name another query"
+    told = "the datasets may differ, so an id may refer to another query"
     assert told in markdown(tree)
     (tree / "dvc.lock").unlink()
     commit(tree, "no lock")

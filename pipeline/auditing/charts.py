@@ -89,7 +89,7 @@ def draw_twins(queries: Sequence[Query], path: Path) -> None:
         _, similarity = nearest_by_jaccard(texts[split], None if split == "train" else texts["train"])
         axis.ecdf(similarity, color=color, label=split)
     axis.axvline(TWIN, color=GREY, linestyle="--", linewidth=1)
-    axis.annotate("near twins", (TWIN, 0), xytext=(4, 4), textcoords="offset points", fontsize=8, color=GREY)
+    axis.annotate("near-duplicates", (TWIN, 0), xytext=(4, 4), textcoords="offset points", fontsize=8, color=GREY)
     axis.set(xlabel="similarity to the nearest training query", ylabel="share of queries up to there", xlim=(0, 1.02), ylim=(0, 1.02))
     axis.legend(frameon=False, loc="upper left", fontsize=8)
     save(figure, path)

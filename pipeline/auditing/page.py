@@ -24,28 +24,30 @@ class Kind(NamedTuple):
 KINDS = {
     "label_error": Kind(
         "Suspected label errors",
-        "Models that have not learnt from the row are about as sure of another intent as they are, on average, of the rows that carry it "
-        "(confident learning). Read each: some labels are wrong, some queries belong to two intents, some are right and merely unusual. "
-        "Nothing is changed by itself. The test split is not judged: nothing may be mended there by what a model says.",
+        "Models that were not trained on the row give another intent about as much probability as they give that intent, on average, on "
+        "rows labelled with it (confident learning). Read each: some labels are wrong, some queries belong to two intents, some are right "
+        "and merely unusual. Nothing is changed automatically. The test split is not judged: no label there may be changed because a model "
+        "disagrees.",
     ),
     "conflicting": Kind(
         "The same text under two intents",
-        "Nobody can be right about both, so all these rows are dropped. Label them alike, or delete those that are wrong.",
+        "No model can be right about both, so all these rows are dropped. Give them the same label, or delete those that are wrong.",
     ),
     "twin_other_intent": Kind(
-        "Pairs of near twins under two intents",
+        "Pairs of near-duplicates under two intents",
         "They share most of their words and not their intent. Either a small word makes the difference, or one of the two labels is wrong.",
     ),
     "also_in_test": Kind(
         "Training rows that are test rows too", "The model would be asked what it learnt by heart, so the training row is dropped."
     ),
     "twin_across": Kind(
-        "Pairs of near twins across splits",
-        "One is learnt from, the other scored: accuracy on such rows is memory in part. They stay; hold the share against the accuracy.",
+        "Pairs of near-duplicates across splits",
+        "One is trained on, the other scored, so accuracy on such rows is partly memorization. They are kept: weigh their share against "
+        "the accuracy.",
     ),
     "duplicate": Kind("The same row again", "The same text with the same intent: the first is kept, the others dropped."),
     "twin_inside": Kind(
-        "Pairs of near twins inside a split",
+        "Pairs of near-duplicates inside a split",
         "Variants of one query count twice. Harmless in small numbers; they stay. In test they narrow what is tested.",
     ),
     "repeated_in_test": Kind(
@@ -61,22 +63,23 @@ KINDS = {
         "Fewer than ten rows, or fewer than a quarter of the median intent's: too few to learn and to score. Add rows or merge.",
     ),
     "unknown_words": Kind(
-        "Held-out queries of words that training does not have", "At least half of their words: what they ask is not what training teaches."
+        "Held-out queries of words that training does not have", "At least half of their words: training may not cover what they ask."
     ),
     "unknown_characters": Kind(
-        "Characters that the encoder does not know", "Signs, emoji or scripts that it reads as one and the same blank."
+        "Characters that the encoder does not know", "Symbols, emoji or scripts that all become the same unknown token."
     ),
-    "cut": Kind("Queries that are cut", "Longer than featurize.max_tokens: what stands behind is not read."),
+    "cut": Kind("Queries that are cut", "Longer than featurize.max_tokens word pieces: the rest is not read."),
     "one_word": Kind("Queries of one word or none", "Little to tell an intent by; often fits several."),
     "empty": Kind("Rows without a text", "Dropped."),
 }
 PICTURES = {
     "balance": ("Balance", "Rows of each intent. A model is better at what it sees more often."),
     "lengths": ("Lengths", "Words as a person counts them, and word pieces as the encoder does."),
-    "vocabulary": ("Vocabulary", "A curve that still rises says that more queries would bring more new words, and so will the inbox."),
+    "vocabulary": ("Vocabulary", "If the curve is still rising, more queries would bring new words, and so will the inbox."),
     "twins": (
         "Likeness",
-        "How many words a query shares with the nearest training query. A test curve as far right as that of train: test tests memory.",
+        "How many words a query shares with the nearest training query. If the test curve lies as far right "
+        "as that of train, the test split measures memorization.",
     ),
     "suspects": ("Labels", "What models that have not learnt from a row think of its label."),
 }

@@ -86,7 +86,7 @@ def write_page(report: dict[str, Any], picture: Path, path: Path) -> None:
         summary=escape(summarize(report)),
         rule=escape(
             f"Drift: p, corrected for {len(report['checks'])} checks, is at most {report['significance']:g}, and the share of queries that "
-            f"moved is {100 * report['least_effect']:g} % or more. The share is an estimate; of few queries luck makes it larger."
+            f"moved is {100 * report['least_effect']:g} % or more. The share is an estimate; with few queries, chance makes it larger."
         ),
         checks=checks,
         intents=intents,

@@ -27,7 +27,7 @@ def check_replaceable(target: Path) -> None:
     ours = target.is_dir() and ((target / PROVENANCE).is_file() or not any(target.iterdir()))
     if target.exists() and not ours:
         raise UserError(
-            f"{target}: already exists and holds no {PROVENANCE}: everything in it would be replaced: name another folder with --output"
+            f"{target}: already exists and holds no {PROVENANCE}: everything in it would be replaced: move it away, or give another folder"
         )
 
 

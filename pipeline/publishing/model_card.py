@@ -84,9 +84,9 @@ def metadata(facts: Facts, name: str) -> ModelCardData:
 def _what(facts: Facts, name: str, place: str) -> str:
     params = facts.params
     start = {
-        "subclone": "cut out of the fine-tuned encoder",
-        "pretrained": f"grown from {facts.start.repository if facts.start else 'a pre-trained model'}",
-        "scratch": "from random weights",
+        "subclone": "initialized by cutting down the fine-tuned encoder",
+        "pretrained": f"initialized from {facts.start.repository if facts.start else 'a pre-trained model'}",
+        "scratch": "randomly initialized",
     }[params["train.student.start"]]
     taught = "an ensemble of small teachers" if facts.distilled else "the labels alone"
     shape = f"{params['train.student.layers']} layers, {params['train.student.hidden']} wide, "
@@ -108,12 +108,12 @@ Probabilities become calibrated confidences when the logits are divided by the `
 def _use(facts: Facts) -> str:
     return f"""## Intended use
 
-To triage an inbox: short queries of customers, one request each, in English, about what the {facts.metrics["data"]["intents"]} intents
-cover, with a person who takes what the model is unsure of (confidence below {facts.metrics["abstention"]["threshold"]:.3f}) and who can be
-reached by whoever was sorted wrongly.
+To triage an inbox of short English queries from customers, one request each, about what the {facts.metrics["data"]["intents"]} intents
+cover. Queries that the model is unsure of (confidence below {facts.metrics["abstention"]["threshold"]:.3f}) must go to a person, and
+customers whose query was sorted wrongly must be able to reach one.
 
-Not meant for: decisions about people that nobody reviews; other languages; texts of several requests; intents it was not taught; finding
-fraud, emergencies or persons at risk. Measure it on your own queries before you rely on it."""
+Not meant for: decisions about people that nobody reviews; other languages; texts with several requests; intents it was not trained on;
+finding fraud, emergencies or persons at risk. Measure it on your own queries before you rely on it."""
 
 
 def _data(facts: Facts) -> str:
@@ -122,9 +122,9 @@ def _data(facts: Facts) -> str:
     splits = ("train", "validation", "test")
     rows = [
         ["queries", *(f"{data[split]['rows']:,}" for split in splits)],
-        ["queries an intent, fewest to most", *(f"{data[s]['fewest_per_intent']} to {data[s]['most_per_intent']}" for s in splits)],
+        ["queries per intent, fewest to most", *(f"{data[s]['fewest_per_intent']} to {data[s]['most_per_intent']}" for s in splits)],
         ["words, median / most", *(f"{data[s]['median_words']:g} / {data[s]['most_words']}" for s in splits)],
-        ["near twins in train, same intent / other", *(_twins(data[s]) for s in splits)],
+        ["near-duplicates in train, same intent / other", *(_twins(data[s]) for s in splits)],
     ]
     refit = (
         " The validation queries are in train too; nothing was chosen on them in this run."
@@ -167,7 +167,7 @@ def _results(facts: Facts, tables: Tables) -> str:
 
 On the {facts.metrics["data"]["test"]["rows"]:,} queries of the test split, each model scored once; in brackets the 95 % interval:
 of accuracy Wilson's, of macro-F1 that of {facts.params["evaluate.bootstrap_samples"]} bootstrap resamples of the queries.
-One seed: what another one would change is in none of these intervals.
+One seed: the intervals do not include the variance between seeds.
 
 {tables.results}
 The student's true intent is among its three best in {_percent(facts.student, "top3_accuracy")} of the queries."""
@@ -178,7 +178,7 @@ def _calibration(facts: Facts) -> str:
     return f"""## Calibration
 
 Temperature {facts.metrics["train"]["temperature"]:g}, {chosen}; expected calibration error on test {_percent(facts.student, "ece")} over
-{facts.params["evaluate.calibration_bins"]} bins of equal width. Other queries than the test split's need not be as well calibrated.
+{facts.params["evaluate.calibration_bins"]} bins of equal width. On queries unlike the test split's, calibration may be worse.
 
 ![Reliability](plots/reliability.png)"""
 
@@ -187,14 +187,14 @@ def _out_of_scope(facts: Facts, tables: Tables) -> str:
     file = facts.params["evaluate.out_of_scope"]
     chosen = "chosen on validation for a target" if facts.params["evaluate.threshold"] is None else "given"
     foreign = (
-        f" They were written to belong to no intent of {OWN_NAME}, which has BANKING77's; where others are taught, some may belong to one."
+        f" They were written to match no intent of {OWN_NAME}, which has BANKING77's; a model with other intents may rightly accept some."
         if file == str(OUT_OF_SCOPE) and facts.dataset.name != OWN_NAME
         else ""
     )
-    return f"""## What it does with queries of no intent
+    return f"""## What it does with out-of-scope queries
 
-It gives them an intent all the same; only the threshold of confidence can stop them. It was {chosen}, and
-measured on test and on texts of no intent ({code(file)}).{foreign}
+Out-of-scope queries get an intent all the same; only the confidence threshold can reject them. It was {chosen}, and is
+evaluated on the test split and on out-of-scope texts ({code(file)}).{foreign}
 
 {tables.abstention}
 ![What each threshold would do](plots/risk_coverage.png)"""
@@ -206,8 +206,8 @@ def _limits(facts: Facts) -> str:
     wrong = ", ".join(f"{code(row['intent'])} as {code(row['predicted'])} ({row['queries']})" for row in facts.confusions[:WEAKEST])
     return f"""## Limits
 
-- English only: the base encoder and its vocabulary are. What biases the encoder and the data have, the model has; none were measured.
-- Queries are cut at {features["max_tokens"]} word pieces, with `truncation=True`: {features["test"]["cut"]} of the test split were.
+- English only: the base encoder and its vocabulary are. The model inherits the biases of the encoder and the data; none were measured.
+- Queries are truncated at {features["max_tokens"]} word pieces, with `truncation=True`: {features["test"]["cut"]} of the test split were.
 - Weakest intents, F1 in %: {weakest or "none"}. Strongest confusions on test: {wrong or "none"}.
 - Copied weights are bit-identical, retrained ones only on the same class of machine with the same versions."""
 
@@ -220,10 +220,10 @@ def _cost(facts: Facts) -> str:
     gpu = " and a GPU" if "cuda" in (run["params"][stage].get("device") for stage in ("teach", "train")) else ", no GPU"
     return f"""## Cost and carbon
 
-Of another run with the same recipe, `{run["command"]}`, for the teachers and one student, all stages: {60 * hours:.0f} minutes and
-{run["peak_rss_mib"] / 1024:.1f} GiB on {run["threads"]} threads of {run["cpu"]}{gpu};
-so at most {run["threads"] * hours:.1f} hours of one core. Energy was not metered: multiply by the watts of a core and the carbon of
-your grid."""
+Measured in another run of the same recipe, `{run["command"]}`, over all stages, for the teachers and one student:
+{60 * hours:.0f} minutes and {run["peak_rss_mib"] / 1024:.1f} GiB on {run["threads"]} threads of {run["cpu"]}{gpu};
+so at most {run["threads"] * hours:.1f} core-hours. Energy was not metered: multiply by the power draw of a core and the carbon intensity
+of your grid."""
 
 
 def _provenance(facts: Facts) -> str:

@@ -12,13 +12,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from scipy.stats import norm, t
 
 from pipeline.artifacts import STUDENT
 from pipeline.errors import UserError, misfit
 from pipeline.lock import MODEL, differing, outputs
 from pipeline.paired import Difference
+from pipeline.params import Params
 from pipeline.reporting.lockfile import in_short, stage_changes
 from pipeline.revisions import Revision
 from pipeline.run_files import METRICS, PREDICTIONS, PYPROJECT, REFERENCES, Results, contradictions
@@ -30,10 +31,8 @@ TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 DRAWING = ("featurize", "teach", "train")  # the stages of which another seed makes another student
 
 
-class Budgets(BaseModel):
+class Budgets(Params):
     """The section ``[tool.budgets]``; fractions, not percent."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     significance: float = Field(gt=0, lt=0.5)
     accuracy_drop: float = Field(ge=0, le=1)
@@ -175,7 +174,7 @@ def _fall(metric: str, budgets: Budgets, difference: Difference | None, spread: 
     if not worse and round(-difference.change, 9) <= tolerated:  # 0.80 - 0.77 is a little more than 0.03
         if word == "within noise" or difference.change > 0:
             return Check(name, allowed, found, False)
-        line = f"{name}: not judged: a fall of {found}, and the noise floor lacks the luck of {', '.join(spread.unvaried)}, which ran anew"
+        line = f"{name}: not judged: a fall of {found}; the noise floor does not cover the seed noise of {', '.join(spread.unvaried)}"
         return Check(name, allowed, found, None, line)
     why = "significantly and beyond the noise floor" if worse else "by more than is tolerated"
     line = (

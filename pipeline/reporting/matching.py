@@ -40,9 +40,7 @@ def match(before: Results, after: Results) -> Match:
     _same_labels(before.predictions, after.predictions)
     by_text = before.dataset is None or before.dataset != after.dataset
     if by_text and not (before.texts and after.texts):
-        raise Unpaired(
-            "the datasets are not known to be the same, so that an id may name another query, and texts are not in the repository"
-        )
+        raise Unpaired("the datasets may differ, so an id may refer to another query, and the repository has no texts to match queries by")
 
     old = {_key(row, before.texts if by_text else {}): row for row in before.predictions}
     new = {_key(row, after.texts if by_text else {}): row for row in after.predictions}

@@ -72,16 +72,16 @@ def _basis(findings: Findings, match: Match) -> str:
         lines.append(f"Not paired, since only one of the test sets holds them: {match.only_before:,} before, {match.only_after:,} after.")
     floors = " and ".join(f"{100 * findings.spread.floor(metric, level):.2f} ({TITLES[metric]})" for metric in TITLES)
     lines.append(
-        f"Better or worse means *p* < {level:g} (accuracy) or an interval without 0 (macro-F1), and more points than the noise "
-        f"floor: {floors}, by which two seeds of one recipe differ. {_spread(findings.spread)}"
+        f"Better or worse means *p* < {level:g} (accuracy) or an interval without 0 (macro-F1), and a change larger than the noise "
+        f"floor (in points), which two seeds of one recipe rarely exceed: {floors}. {_spread(findings.spread)}"
     )
     if findings.spread.unvaried:
         names = ", ".join(map(code, findings.spread.unvaried))
-        lines.append(f"**That floor lacks the luck of {names}, which ran anew**: what lies beyond it has no verdict.")
+        lines.append(f"**That floor does not cover the seed noise of {names}, which ran again**: changes beyond it get no verdict.")
     machines = findings.before.machine, findings.after.machine
     if all(machines) and machines[0] != machines[1]:
         told = [f"{key} {code(machines[0].get(key))} → {code(machines[1].get(key))}" for key in differing(*machines)[:6]]
-        lines.append(f"**Made on different classes of machine**, which alone moves figures: {'; '.join(told)}.")
+        lines.append(f"**Made on different classes of machine**, which alone can change the figures: {'; '.join(told)}.")
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +93,7 @@ def _spread(spread: Spread) -> str:
         if spread.seeds < LEAST_SEEDS
         else _measured(spread)
     )
-    return f"It stands on a seed-to-seed standard deviation of {figures} points, {origin}."
+    return f"The floor is derived from a seed-to-seed standard deviation of {figures} points, {origin}."
 
 
 def _measured(spread: Spread) -> str:
@@ -175,12 +175,12 @@ def stages(findings: Findings) -> str:
         reasons = ["another command"] * row.command
         reasons += [f"{title} {_listed(names)}" for title, names in (("params", row.params), ("reads", row.deps)) if names]
         why = {"new": "new", "gone": "no longer there"}.get(row.kind, "; ".join(reasons) or "forced")
-        rows.append([code(row.stage), why, _listed(row.outs) if row.outs else "the same bytes"])
+        rows.append([code(row.stage), why, _listed(row.outs) if row.outs else "none"])
     shown, more = capped(rows, MOST_ROWS)
     same = [code(stage) for stage in after if stage in before and before[stage] == after[stage]]
-    rest = f"\nNot run, or the same again: {', '.join(same[:MOST_ROWS])}.\n" if same else ""
+    rest = f"\nNot rerun, or rerun with the same result: {', '.join(same[:MOST_ROWS])}.\n" if same else ""
     none = "" if before else "The base has no `dvc.lock`.\n\n"
-    return "### Stages\n\n" + none + table(["ran", "because of", "what came out anew"], shown) + more + rest
+    return "### Stages\n\n" + none + table(["stage", "reason", "changed outputs"], shown) + more + rest
 
 
 def data(findings: Findings) -> str:
@@ -188,7 +188,7 @@ def data(findings: Findings) -> str:
     before, after = findings.before.data, findings.after.data
     rows = [
         f"{split} {_count(after[f'{split}.rows'])} rows, {_count(after.get(f'{split}.fewest_per_intent'))} to "
-        f"{_count(after.get(f'{split}.most_per_intent'))} an intent"
+        f"{_count(after.get(f'{split}.most_per_intent'))} per intent"
         for split in ("train", "validation", "test")
         if f"{split}.rows" in after
     ]

@@ -25,13 +25,13 @@ class Refusal(BaseModel):
 
 # the codes that a request with a body may get beside its answer, for the OpenAPI schema
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The body is no JSON"},
+    400: {"model": Refusal, "description": "The body is not valid JSON"},
     401: {"model": Refusal, "description": "The API key is missing or wrong"},
-    408: {"model": Refusal, "description": "The body did not come in time"},
-    413: {"model": Refusal, "description": "The body has more bytes than are read, whatever is in it"},
-    415: {"model": Refusal, "description": "The head says that the body is no JSON, or is compressed"},
+    408: {"model": Refusal, "description": "The body did not arrive in time"},
+    413: {"model": Refusal, "description": "The body is larger than the limit, whatever it contains"},
+    415: {"model": Refusal, "description": "The headers say that the body is not JSON, or is compressed"},
     422: {"model": Refusal, "description": "The body does not fit the schema"},
-    503: {"model": Refusal, "description": "Too much to do at the moment: try again after `Retry-After` seconds"},
+    503: {"model": Refusal, "description": "Overloaded: try again after `Retry-After` seconds"},
     504: {"model": Refusal, "description": "The model did not answer in time"},
 }
 
@@ -43,7 +43,7 @@ def refuse(status: int, error: str, headers: Mapping[str, str] | None = None) ->
 
 def refuse_busy() -> JSONResponse:
     """Sheds load: at once, and saying when to come back."""
-    return refuse(503, "too much to do at the moment: try again later", {"Retry-After": str(RETRY_AFTER_S)})
+    return refuse(503, "overloaded: try again later", {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -63,7 +63,7 @@ def handle_errors(app: FastAPI) -> None:
         _, *path = first["loc"]
         where = ".".join(map(str, path[1:] if path[:1] in KINDS else path))
         if first["type"] == "json_invalid":
-            return refuse(400, f"body: no valid JSON at character {where}")
+            return refuse(400, f"body: not valid JSON at character {where}")
         return refuse(422, f"{where or 'body'}: {first['msg']}")
 
     @app.exception_handler(BusyError)

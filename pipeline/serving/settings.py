@@ -26,7 +26,7 @@ class Settings(BaseModel):
     model: Path = Field(description="folder that stage `export` wrote")
     name: str = Field("tinybert", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the model's name in `/v2/models/NAME`")
     host: str = Field("127.0.0.1", description="address to listen on; `0.0.0.0` for every one, as in a container")
-    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one, told in the log")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one, which the log reports")
     workers: int = Field(1, ge=1, le=64, description="inferences at the same time, each in a thread of its own")
     threads: int = Field(1, ge=1, le=64, description="CPU threads of one inference")
     # the longest text fits however it is written: 100,000 characters of at most 12 bytes (`\ud83d\udcb3`)
@@ -36,19 +36,19 @@ class Settings(BaseModel):
         64,
         ge=1,
         le=100_000,
-        description="texts with the model at a time; further requests get 503; a single request may exceed it if none is running",
+        description="texts waiting or running at a time; more get 503, but one larger request is accepted when none is running",
     )
     body_timeout_s: float = Field(
         5.0,
         gt=0,
         le=600,
-        description="seconds for a body to come, else 408; for a head to come, and an answer to be read, else the connection is closed",
+        description="seconds for a body to arrive, else 408; for headers to arrive and an answer to be read, else the connection is closed",
     )
     timeout_s: float = Field(10.0, gt=0, le=600, description="seconds within which the model must have answered, else 504")
     drain_s: float = Field(
         0.0, ge=0, le=600, description="seconds after SIGTERM in which requests are still taken, but `/v2/health/ready` says no"
     )
-    commit: str | None = Field(None, description="git commit to tell in `/version`; by default that of the working directory, if any")
+    commit: str | None = Field(None, description="git commit that `/version` reports; by default that of the working directory, if any")
     api_key: SecretStr | None = Field(
         None,
         min_length=SHORTEST_KEY,

@@ -162,7 +162,7 @@ function progress(waiting) {
   $("progress-bar").max = total || 1;
   $("progress-bar").value = done;
   $("progress-text").textContent = waiting ?? `${sorting ? "Sorted" : "Stopped at"} ${number(done)} of ${number(total)}`;
-  $("stop").textContent = sorting ? "Stop" : "Go on";
+  $("stop").textContent = sorting ? "Stop" : "Resume";
   $("stop").hidden = !$("error").hidden; // then there is "Try again"
   if (sorting && Math.floor((4 * done) / total) > Math.floor((4 * before) / total)) announce(`Sorted ${number(done)} of ${number(total)}.`);
 }
@@ -171,7 +171,7 @@ function complain(error) {
   if (!(error instanceof Refusal)) console.error(error); // a defect of ours
   $("error-text").textContent = error instanceof Refusal ? error.message : `Something went wrong in this page: ${error.message}`;
   isOther = error instanceof OtherModel;
-  $("retry").textContent = isOther ? "Sort anew" : "Try again";
+  $("retry").textContent = isOther ? "Sort again" : "Try again";
   $("key-field").hidden = ![401, 403].includes(error.status);
   $("error").hidden = false;
   const isElsewhere = document.activeElement.closest(".top, .columns"); // what a person is typing, or about to press, stays theirs
@@ -238,7 +238,7 @@ function counts() {
 }
 
 function clear() {
-  if (!confirm("Clear this inbox and what you did with it? It cannot be brought back.")) return;
+  if (!confirm("Clear this inbox and your decisions? This cannot be undone.")) return;
   sorting?.abort();
   sorting = null;
   stopSaving();

@@ -21,13 +21,13 @@ export class Refusal extends Error {
 /** Another model answers than the one that has sorted so far. */
 export class OtherModel extends Refusal {
   constructor() {
-    super("The service has another model now, which may sort otherwise. What you have not looked at can be sorted anew.");
+    super("The service now runs another model, which may sort differently. The queries that you have not reviewed can be sorted again.");
   }
 }
 
 /** Sends a request and returns its JSON. */
 async function ask(path, key, signal, body) {
-  if (/[^\0-\xff]/.test(key)) throw new Refusal("This is no API key: it has a character that a request cannot carry.", 401);
+  if (/[^\0-\xff]/.test(key)) throw new Refusal("This is not a valid API key: it contains a character that a request header cannot carry.", 401);
   const headers = { ...(body && { "Content-Type": "application/json" }), ...(key && { "X-API-Key": key }) };
   let response;
   let answer;
@@ -43,7 +43,7 @@ async function ask(path, key, signal, body) {
     throw new Refusal(error.name === "TimeoutError" ? "The service did not answer within a minute." : "The service cannot be reached.");
   }
   if (!response.ok) throw new Refusal(explain(response.status, answer), response.status, response.headers.get("Retry-After"));
-  if (answer === null) throw new Refusal("The service answered with something that is no JSON.");
+  if (answer === null) throw new Refusal("The service's answer is not JSON.");
   return answer;
 }
 
@@ -93,7 +93,7 @@ export async function sortInbox(inbox, { key, signal, heard, waits }) {
       continue;
     }
     const { predictions, model } = answer;
-    if (predictions?.length !== texts.length) throw new Refusal("The service answered another number of texts than it was asked.");
+    if (predictions?.length !== texts.length) throw new Refusal("The service returned a different number of answers than texts sent.");
     if (!inbox.isBy(model)) throw new OtherModel();
     todo.splice(0, texts.length).forEach((index, at) => {
       inbox.answer(index, predictions[at], inbox.rows[index].text.length > longest);
