@@ -68,7 +68,7 @@ benchmark-inference: install ## text to label, and over HTTP: ms, queries/s, riv
 	python -m benchmarks.service $(if $(QUICK),--quick) $(if $(RECORD),--record)
 	python -m benchmarks.inference $(if $(QUICK),--quick) $(if $(RECORD),--record)
 
-sweep: install ## search knobs with Optuna, on validation; the same command goes on (TRIALS=30 in all, SWEEP='-S key=value ..')
+sweep: install ## search knobs with Optuna, on validation; the same command resumes (TRIALS=30 in all, SWEEP='-S key=value ..')
 	@python -m pipeline.sweep --trials $(or $(TRIALS),30) $(SWEEP)
 
 seeds: install ## how far seeds move the sample's figures: the noise floor of `make report` (SEEDS=5, at least 3)
