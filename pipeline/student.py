@@ -86,7 +86,8 @@ def build_student(
         try:
             check_fits(large.config, model.config)
         except ValueError as error:
-            raise UserError(f"params.yaml: train.student: {error}: shrink it, or use student=scratch") from None
+            remedy = "choose layers, hidden, heads and intermediate that fit the teacher, or use student=scratch"
+            raise UserError(f"params.yaml: train.student: {error}: {remedy}") from None
         kept = subclone(large, model.bert, ids)
     model.set_attn_implementation("eager")  # a head of 26 dimensions is a quarter slower through the fused kernel
     return model, kept

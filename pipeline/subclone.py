@@ -55,9 +55,9 @@ def check_fits(large: BertConfig, small: BertConfig) -> None:
     """Raises ValueError where ``small`` cannot be cut out of ``large``."""
     for key in ("hidden_size", "num_hidden_layers", "intermediate_size"):
         if getattr(small, key) > getattr(large, key):
-            raise ValueError(f"{key} is {getattr(small, key)}, the teacher's only {getattr(large, key)}")
+            raise ValueError(f"{key} is {getattr(small, key)}, but the teacher has only {getattr(large, key)}")
     if small.num_attention_heads != large.num_attention_heads:
-        raise ValueError(f"num_attention_heads is {small.num_attention_heads}, the teacher's {large.num_attention_heads}")
+        raise ValueError(f"num_attention_heads is {small.num_attention_heads}, but it must equal the teacher's {large.num_attention_heads}")
 
 
 def _hidden_energy(large: BertModel, ids: Ids) -> torch.Tensor:

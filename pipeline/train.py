@@ -52,8 +52,8 @@ def calibrate(logits_NC: np.ndarray, labels_N: np.ndarray, fixed: float | None) 
     if accuracy(labels_N, logits_NC.argmax(axis=1)) == 1:
         at_most = 100 * (1 - 0.05 ** (1 / rows))  # of that many errors in truth, one draw in twenty would have none
         print(
-            f"validation: none of {rows} answers is wrong, which only bounds the errors at {at_most:.1f} % (95 % sure): temperature and "
-            "thresholds are guesses, see docs/own-data.md",
+            f"validation: no error in {rows} queries, which only bounds the error rate at {at_most:.1f} % (95 % confidence): temperature "
+            "and thresholds are unreliable, see docs/own-data.md",
             flush=True,
         )
     return fit_temperature(logits_NC, labels_N)

@@ -35,7 +35,7 @@ def test_a_student_from_scratch_shares_nothing_with_the_teacher(folder: Path, sm
 
 
 def test_a_shape_larger_than_the_teacher_is_one_line(folder: Path) -> None:
-    with pytest.raises(UserError, match="hidden_size is 48, the teacher's only 24: shrink it, or use student=scratch"):
+    with pytest.raises(UserError, match="hidden_size is 48, but the teacher has only 24: choose layers, hidden, heads"):
         build(folder, "subclone", hidden=48)
 
 
@@ -70,7 +70,7 @@ def test_calibration_after_a_refit_needs_a_temperature() -> None:
 def test_a_validation_split_without_an_error_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     logits, labels = 6 * np.eye(3)[[0, 1, 2] * 5], np.array([0, 1, 2] * 5)
     assert 1 < calibrate(logits, labels, None) < 4
-    told = "validation: none of 15 answers is wrong, which only bounds the errors at 18.1 % (95 % sure)"
+    told = "validation: no error in 15 queries, which only bounds the error rate at 18.1 % (95 % confidence)"
     assert capsys.readouterr().out.startswith(told)
     labels[0] = 1
     calibrate(logits, labels, None)
