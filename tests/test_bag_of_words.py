@@ -52,10 +52,10 @@ def test_probabilities_are_those_of_scikit_learn_however_many_classes(classes: i
 def test_a_fit_that_memory_cannot_hold_is_one_line_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = tmp_path / "meminfo"
     monkeypatch.setattr("pipeline.bag_of_words.MEMORY", memory)
-    features, labels = np.eye(9), np.arange(9) // 3  # 200 bytes for each of 3 x 10 weights
-    memory.write_text("MemTotal:      99 kB\nMemAvailable:   5 kB\nSwapFree:       1 kB\n")
+    features, labels = np.eye(9), np.arange(9) // 3  # 320 bytes for each of 3 x 10 weights
+    memory.write_text("MemTotal:      99 kB\nMemAvailable:   9 kB\nSwapFree:       1 kB\n")
     assert fit_linear(features, labels, 1.0, 50, seed=0)
-    memory.write_text("MemTotal:      99 kB\nMemAvailable:   5 kB\nSwapFree:       0 kB\n")
+    memory.write_text("MemTotal:      99 kB\nMemAvailable:   9 kB\nSwapFree:       0 kB\n")
     with pytest.raises(
         UserError, match=r"a weight for each of 3 intents and 9 features: fitting takes 0\.0 GB of memory, 0\.0 GB are free"
     ):
@@ -69,4 +69,4 @@ def test_the_memory_of_a_fit_is_as_reckoned() -> None:
     fit_linear(features, np.arange(40) % 4, 30.0, 12, seed=0)
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 1 <= taken / (BYTES_A_WEIGHT * 4 * 50_001) < 1.5
+    assert 0.8 < taken / (BYTES_A_WEIGHT * 4 * 50_001) <= 1
