@@ -119,14 +119,9 @@ def check_folder(path: Path) -> None:
     Raises:
         UserError: it, or what it would lie in, is a file.
     """
-    if there := file_in_the_way(path):
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
         raise UserError(f"{there}: is a file: give a folder for the output")
-
-
-def file_in_the_way(folder: Path) -> Path | None:
-    """The file that has the name of a folder, or of one above it, so that the folder cannot be made; None where there is none."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return None if there.is_dir() else there
 
 
 def _sync(path: Path) -> None:

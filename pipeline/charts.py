@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -73,16 +75,22 @@ def draw_confusions(folder: Path) -> None:
     save(figure, folder / "confusions.png")
 
 
-def draw_reliability(folder: Path) -> None:
-    """Accuracy against confidence, from ``reliability.csv``; the area of a dot is its share of queries."""
-    rows = read_table(folder / "reliability.csv")
-    total = sum(int(row["queries"]) for row in rows)
-    figure, axis = plt.subplots(figsize=(4.6, 4.4))
+def plot_reliability(axis: Axes, bins: Sequence[tuple[float, float, int]], color: str) -> None:
+    """Accuracy against confidence; a bin is (confidence, accuracy, queries), and the area of its dot is its share of queries."""
     axis.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
-    confidence, accuracy = ([float(row[key]) for row in rows] for key in ("confidence", "accuracy"))
-    axis.plot(confidence, accuracy, color=BLUE, linewidth=1)
-    axis.scatter(confidence, accuracy, s=[20 + 600 * int(row["queries"]) / total for row in rows], color=BLUE, alpha=0.6, label="student")
-    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="reliability on test")
+    if total := sum(queries for _, _, queries in bins):
+        confidence, accuracy, queries = zip(*bins, strict=True)
+        axis.plot(confidence, accuracy, color=color, linewidth=1)
+        axis.scatter(confidence, accuracy, s=[20 + 600 * count / total for count in queries], color=color, alpha=0.6, label="student")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence")
+
+
+def draw_reliability(folder: Path) -> None:
+    """The student's accuracy against its confidence, from ``reliability.csv``."""
+    rows = read_table(folder / "reliability.csv")
+    figure, axis = plt.subplots(figsize=(4.6, 4.4))
+    plot_reliability(axis, [(float(row["confidence"]), float(row["accuracy"]), int(row["queries"])) for row in rows], BLUE)
+    axis.set(ylabel="accuracy", title="reliability on test")
     axis.legend(loc="upper left", frameon=False, markerscale=0.4)
     save(figure, folder / "reliability.png")
 

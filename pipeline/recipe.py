@@ -159,4 +159,4 @@ def beside_teacher(
         print(f"teacher: hidden states of {len(examples)} texts", flush=True)
     encoder = load_encoder(teacher, params.device)
     guided, states = guide(student, encoder, kept, examples.ids, params.hidden_weight, params.precision)
-    return guided, Examples(examples.ids, examples.targets, states)
+    return guided, Examples(examples.ids, examples.targets, states.read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from pipeline.batching import Ids, LengthBuckets, pad
 NO_DECAY = ("bias", "LayerNorm", "embeddings")
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+StatesOf = Callable[[Sequence[int]], torch.Tensor]  # of some rows
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,13 @@ class Schedule:
     seed: int
 
 
-class RowSource(Protocol):
-    """Anything that a model is shown beside ids and mask."""
-
-    def read(self, rows: Sequence[int]) -> torch.Tensor:
-        """What belongs to some rows."""
-
-
 class Examples(Dataset[int]):
     """Word-piece ids of N queries and their targets: class indices (N,) or log-probabilities (N, classes).
 
     An item is a row's index; ``batch`` gathers what belongs to many.
     """
 
-    def __init__(self, ids: Ids, targets: np.ndarray, teacher_states: RowSource | None = None) -> None:
+    def __init__(self, ids: Ids, targets: np.ndarray, teacher_states: StatesOf | None = None) -> None:
         self.ids = ids
         self.targets = targets
         self.teacher_states = teacher_states
@@ -76,7 +70,7 @@ class Examples(Dataset[int]):
         inputs = pad([self.ids[row] for row in rows])
         inputs["targets"] = targets.float() if targets.is_floating_point() else targets.long()
         if self.teacher_states is not None:
-            inputs["teacher_states"] = self.teacher_states.read(rows)
+            inputs["teacher_states"] = self.teacher_states(rows)
         return inputs
 
 

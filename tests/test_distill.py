@@ -80,7 +80,7 @@ def test_training_brings_the_student_nearer_and_leaves_the_teacher_as_it_was(sma
     far = guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item()
     schedule = Schedule(60, 3e-3, 3e-2, warmup_fraction=0.1, weight_decay=0.0, precision="fp32", device="cpu", seed=0)
     buckets = LengthBuckets(np.array([4, 3, 6]), lambda _: np.arange(3), 3, 0)
-    fit(Lesson(guided, student.classifier, Examples(IDS, LABELS, states), buckets, hard_loss, schedule), lambda *_: None)
+    fit(Lesson(guided, student.classifier, Examples(IDS, LABELS, states.read), buckets, hard_loss, schedule), lambda *_: None)
     assert guided(**pad(IDS), teacher_states=states.read(range(3))).loss.item() < 0.5 * far
     assert student(**pad(IDS)).logits.argmax(1).tolist() == LABELS.tolist()
     assert all(torch.equal(value, before[name]) for name, value in small_bert.state_dict().items())

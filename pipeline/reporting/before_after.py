@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.charts import BLUE, GREY, ORANGE, save
+from pipeline.charts import BLUE, GREY, ORANGE, plot_reliability, save
 from pipeline.markdown import printable
 from pipeline.reporting.findings import Findings, f1_changes
-from pipeline.run_files import Band
 
 MOST_BARS = 30
 
@@ -73,21 +71,11 @@ def _reliability(findings: Findings) -> Figure | None:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 4.4), sharey=True)
     for axis, (title, bands) in zip(axes, sides.items(), strict=True):
-        _diagram(axis, bands, BLUE if title == "after" else GREY)
-        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", title=title if bands else f"{title}: no data")
+        plot_reliability(axis, [(band.confidence, band.accuracy, band.queries) for band in bands], BLUE if title == "after" else GREY)
+        axis.set(title=title if bands else f"{title}: no data")
     axes[0].set(ylabel="accuracy on test")
     figure.tight_layout()
     return figure
-
-
-def _diagram(axis: Axes, bands: list[Band], color: str) -> None:
-    axis.plot([0, 1], [0, 1], color=GREY, linestyle="--")
-    total = sum(band.queries for band in bands)
-    points = [(band.confidence, band.accuracy, 20 + 600 * band.queries / total) for band in bands if total]
-    if points:
-        confidence, accuracy, area = zip(*points, strict=True)
-        axis.plot(confidence, accuracy, color=color, linewidth=1)
-        axis.scatter(confidence, accuracy, s=area, color=color, alpha=0.6)
 
 
 def _curves(findings: Findings) -> Figure | None:
