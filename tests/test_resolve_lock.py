@@ -175,8 +175,11 @@ def test_files_written_by_hand_come_first(toy: Path) -> None:
         run_and_commit(toy, branch)
     sh(toy, "git", "merge", "one", code=1)
     before = sh(toy, "git", "status", "--porcelain"), (toy / "README.md").read_text()
-    solve = "solve, `git add README.md configs/config.yaml`, then run this again"
-    with chdir(toy), pytest.raises(UserError, match=f"^README.md, configs/config.yaml: in conflict, and written by hand: {solve}$"):
+    remedy = "`git add README.md configs/config.yaml`, then run this again"
+    with (
+        chdir(toy),
+        pytest.raises(UserError, match=f"^README.md, configs/config.yaml: in conflict, and not generated: resolve by hand, {remedy}$"),
+    ):
         prepare(read_conflicts())
     assert (sh(toy, "git", "status", "--porcelain"), (toy / "README.md").read_text()) == before
     sh(toy, "git", "checkout", "--ours", "README.md", "configs/config.yaml")
