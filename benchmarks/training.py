@@ -217,7 +217,7 @@ def prepare() -> TrainParams:
         UserError: no `dvc repro` left what the student learns from.
     """
     if not (SOFT / artifacts.SOFT_TRAIN).exists():
-        raise UserError(f"{SOFT}: not there: run `dvc repro` first")
+        raise UserError(f"{SOFT}: no such folder: run `make repro`")
     params = read_params("train", TrainParams)
     params = params.model_copy(update={"precision": resolve_precision(params.precision, params.device)})
     fix_runtime(params.threads, params.seed)

@@ -1,4 +1,4 @@
-"""When to say "I do not know": a confidence below which a person is asked, and sets of labels instead of one.
+"""When to say "I do not know": a confidence below which a query goes to a person, and sets of labels instead of one.
 
 Both thresholds are chosen on queries that the model was not trained on, and not on those that tell how well they do.
 """
@@ -18,7 +18,7 @@ from pipeline.metrics import DECIMALS, with_intervals
 
 
 class Thresholds(NamedTuple):
-    """The confidence below which a person is asked, and the probability from which on a label is in a query's set."""
+    """The confidence below which a query goes to a person, and the least probability for a label to be in a query's set."""
 
     confidence: float
     label_threshold: float
@@ -103,7 +103,7 @@ def measure_out_of_scope(p_NC: np.ndarray, p_OC: np.ndarray, kinds: Sequence[str
 
     Returns:
         ``texts``: O; ``auroc``: how often a query is more confident than a text of none (ties count half); ``let_through``: the share of
-        the latter that the threshold accepts; ``by_kind``: texts and share let through of every kind.
+        the latter that the threshold accepts; ``by_kind``: texts and share accepted of every kind.
     """
     inside_N, outside_O = p_NC.max(axis=1), p_OC.max(axis=1)
     is_query = np.repeat([True, False], [len(inside_N), len(outside_O)])
@@ -121,7 +121,7 @@ def measure_out_of_scope(p_NC: np.ndarray, p_OC: np.ndarray, kinds: Sequence[str
 
 
 def risk_coverage(p_NC: np.ndarray, labels_N: np.ndarray, p_OC: np.ndarray, points: int = 200) -> list[tuple[float, float, float, float]]:
-    """What every threshold would do: threshold, share of the queries accepted, accuracy among them, share of the texts of none let through.
+    """What every threshold would do: threshold, share of the queries accepted, accuracy among them, share of out-of-scope texts accepted.
 
     At most ``points`` rows, evenly spaced over the queries, from the strictest threshold that accepts one to the one that accepts all.
     """

@@ -37,7 +37,7 @@ PUSH_RIGHTS = ("storage.objects.create",)
 class Bucket:
     """Objects under ``gs://name/folder``; keys are relative to the folder.
 
-    Every method raises ``UserError`` for what the user can mend: no credentials or bad ones, no such bucket, no right, no answer.
+    Every method raises ``UserError`` for what the user can fix: no credentials or bad ones, no such bucket, no right, no answer.
     """
 
     name: str

@@ -124,7 +124,7 @@ def draw_risk_coverage(folder: Path, chosen: float, target: float) -> None:
     )
     figure, axis = plt.subplots(figsize=(6.6, 4.2))
     axis.plot(accepted, accuracy, color=BLUE, label="accuracy among the accepted")
-    axis.plot(accepted, let_through, color=ORANGE, label="out-of-scope texts let through")
+    axis.plot(accepted, let_through, color=ORANGE, label="out-of-scope texts accepted")
     axis.axhline(target, color=GREY, linestyle="--", linewidth=1)
     axis.annotate(f"target {target:g}", (0, target), xytext=(4, -11), textcoords="offset points", fontsize=8, color=GREY)
     share = max((share for share, value in zip(accepted, threshold, strict=True) if value >= chosen), default=0.0)

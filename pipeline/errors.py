@@ -24,11 +24,11 @@ _DISK = {
 
 
 class UserError(Exception):
-    """Something the user can mend; its message names the file, the key or row, the value and the remedy."""
+    """Something the user can fix; its message names the file, the key or row, the value and the remedy."""
 
 
 def exit_with_one_line(main: Callable[[], None], code: int = 1) -> None:
-    """Runs a command and turns what the user can mend into one line on stderr.
+    """Runs a command and turns what the user can fix into one line on stderr.
 
     Anything else is a defect of ours and keeps its traceback.
 

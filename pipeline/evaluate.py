@@ -1,7 +1,7 @@
-"""Scores the student and all teachers once on the test split, and chooses when the student asks a person.
+"""Scores the student and all teachers once on the test split, and chooses below which confidence a query goes to a person.
 
-Reads   models/tinybert, models/teacher, data/raw/encoder (behind the frozen baseline), data/features, and the texts of no intent that
-        its params name
+Reads   models/tinybert, models/teacher, data/raw/encoder (behind the frozen baseline), data/features, and the out-of-scope texts
+        that its params name
 Writes  metrics/evaluate.json, metrics/abstention.json, metrics/predictions.csv, plots/evaluate (data and PNG)
 Run     python -m pipeline.evaluate --features data/features --encoder data/raw/encoder --teacher models/teacher
         --model models/tinybert --metrics metrics/evaluate.json --abstention metrics/abstention.json
@@ -47,25 +47,23 @@ CONFUSIONS = 30
 class EvaluateParams(Params):
     """How `evaluate` measures."""
 
-    bootstrap_samples: int = Field(ge=100, description="resamples behind each 95 % interval of what is no share of queries")
+    bootstrap_samples: int = Field(ge=100, description="resamples behind each 95 % interval that is not of a proportion")
     calibration_bins: int = Field(ge=2, le=100, description="equal-width bins of the expected calibration error")
     target_accuracy: float = Field(gt=0, le=1, description="accuracy among the accepted, for which the confidence threshold is chosen")
-    coverage: float = Field(gt=0, lt=1, description="share of label sets that must have the true label")
+    coverage: float = Field(gt=0, lt=1, description="share of label sets that must contain the true label")
     threshold: float | None = Field(
-        ge=0, le=1, description="confidence below which a person is asked, always at 1; null: chosen on validation"
+        ge=0, le=1, description="confidence below which a query goes to a person (1: always); null: chosen on validation"
     )
     label_threshold: float | None = Field(
-        ge=0, le=1, description="probability from which on a label is in a query's set; null: chosen on validation"
+        ge=0, le=1, description="least probability for a label to be in a query's set; null: chosen on validation"
     )
-    out_of_scope: str = Field(
-        description="CSV of texts that belong to no intent (columns `text` and `kind`), only to measure what is let through"
-    )
+    out_of_scope: str = Field(description="CSV of out-of-scope texts (columns `text` and `kind`), only to measure how many are accepted")
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, lt=2**32, description="seed of the bootstrap")
 
 
 def write_predictions(path: Path, names: list[str], labels_N: np.ndarray, log_p: dict[str, np.ndarray], intents: list[str]) -> None:
-    """Writes one row a query: id, label, the student's prediction and confidence, and the other models' predictions."""
+    """Writes one row per query: id, label, the student's prediction and confidence, and the other models' predictions."""
     predicted = {model: values.argmax(axis=1) for model, values in log_p.items()}
     confidence = np.exp(log_p[STUDENT].max(axis=1))
     others = [model for model in MODELS if model != STUDENT]
@@ -108,14 +106,14 @@ def write_plots(folder: Path, labels_N: np.ndarray, log_p_NC: np.ndarray, report
 def write_risk_coverage(
     folder: Path, p_NC: np.ndarray, labels_N: np.ndarray, p_OC: np.ndarray, thresholds: Thresholds, target: float
 ) -> None:
-    """Writes what every confidence threshold would do to test queries and to texts of no intent, and its plot."""
+    """Writes what every confidence threshold would do to test queries and to out-of-scope texts, and its plot."""
     rows = [tuple(f"{value:.{DECIMALS}f}" for value in row) for row in risk_coverage(p_NC, labels_N, p_OC)]
     write_table(folder / "risk_coverage.csv", ["threshold", "accepted", "accuracy", "out_of_scope"], rows)
     charts.draw_risk_coverage(folder, thresholds.confidence, target)
 
 
 def read_out_of_scope(path: Path, tokenizer_file: Path) -> tuple[list[np.ndarray], list[str]]:
-    """Word-piece ids and kinds of texts that belong to no intent."""
+    """Word-piece ids and kinds of out-of-scope texts."""
     rows = read_csv(path, "text", "kind", remedy="evaluate.out_of_scope must have the columns text and kind")
     return encode(Tokenizer.from_file(str(tokenizer_file)), [row.text for row in rows]), [row.intent for row in rows]
 

@@ -1,4 +1,4 @@
-"""Writes the student as ONNX graphs that need no torch, and refuses what does not agree with the checkpoint.
+"""Exports the student as ONNX graphs that need no torch, and fails if the fp32 graph does not agree with the checkpoint.
 
 Reads   models/tinybert, data/features (the whole test split, and training queries that tell how large activations are),
         metrics/abstention.json (when to ask a person)

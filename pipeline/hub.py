@@ -41,7 +41,7 @@ def download(repository: str, revision: str, file: str) -> tuple[Path, str]:
         Its path and what the hub says that it is: a large file's sha256, another's sha1 as a blob of git.
 
     Raises:
-        HubError: the hub does not deliver, or does not say what.
+        HubError: the download fails, or the hub does not say what it sends.
     """
     try:
         stated = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision)).etag

@@ -6,7 +6,7 @@ Run     python -m pipeline.prepare --dataset data/raw/dataset --prepared data/pr
 
 An id is ``train.csv:<line>`` or ``test.csv:<line>``, the line being that of the file that `fetch` read (column ``line`` of the file so
 named in data/raw/dataset), so that a prediction can be traced to its row. An official test split stays as it is, empty texts excepted;
-what is mended in the training rows is counted in the metrics:
+what is dropped from the training rows is counted in the metrics:
 
 - text without a visible character, or "nan": the row is dropped (``empty``)
 - the same text (case, spacing and invisible characters aside) with the same intent again: later rows are dropped (``duplicate``)
@@ -193,7 +193,7 @@ def main() -> None:
             flush=True,
         )
     rows = sum(table.num_rows for table in splits.values())
-    print(f"near twins: comparing {rows} texts with one another; twice as many would take four times as long", flush=True)
+    print(f"near-duplicates: comparing {rows} texts with one another; twice as many would take four times as long", flush=True)
     report = describe(splits, labels) | {"dropped": counts, "personal_data": {"masked": params.mask_personal_data} | personal}
     artifacts.write_json(args.metrics, report)
     print(f"{len(labels)} intents; " + ", ".join(f"{split} {table.num_rows}" for split, table in splits.items()), flush=True)

@@ -39,10 +39,10 @@ class TrainParams(Params):
         description="weight of the distance to the teacher's hidden states; 0: class probabilities alone (soft targets only)",
     )
     copies_per_epoch: int = Field(ge=0, description="augmented copies of each query seen in an epoch (soft targets only)")
-    batch_size: int = Field(ge=1, description="queries a step")
+    batch_size: int = Field(ge=1, description="queries per step")
     learning_rate: float = Field(gt=0, lt=1, description="peak learning rate")
     warmup_fraction: float = Field(ge=0, lt=1, description="share of the steps with rising learning rate; linear decay after")
-    weight_decay: float = Field(ge=0, lt=1, description="of matrices; never of embeddings, biases and norms")
+    weight_decay: float = Field(ge=0, lt=1, description="AdamW's weight decay of matrices; never of embeddings, biases and norms")
     dropout: float = Field(ge=0, lt=1, description="hidden and attention dropout")
     calibration_temperature: float | None = Field(
         gt=0, description="null: fitted on validation; a number fixes it (needed after `prepare.refit`, from the run before)"
@@ -52,7 +52,7 @@ class TrainParams(Params):
     threads: int = Field(ge=1, le=256, description="CPU threads; another number gives other bits")
     seed: int = Field(ge=0, lt=2**32, description="seed of initial head, order and dropout")
     report_to: list[Literal["dvclive", "wandb"]] = Field(
-        description="who is told of the epochs: dvclive, which draws the curves, and wandb if wanted; the student does not depend on it"
+        description="loggers of the epochs: dvclive, which draws the curves, and optionally wandb; the student does not depend on them"
     )
 
     @field_validator("report_to")
@@ -72,7 +72,7 @@ def examples_of(
     the training queries alone, since copies have no label.
 
     Raises:
-        UserError: more copies an epoch than `featurize` made.
+        UserError: more copies per epoch than `featurize` made.
     """
     ids, targets, per_epoch = queries.ids, labels, 0
     if params.targets == "soft":

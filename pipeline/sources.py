@@ -69,9 +69,7 @@ def read_csv(path: Path, text_column: str, label_column: str, remedy: str = NAME
         for line, fields in records:
             if fields:
                 if len(fields) != len(header):
-                    raise UserError(
-                        f"{path}:{line}: {len(fields)} fields where the header has {len(header)}: quote texts that contain commas"
-                    )
+                    raise UserError(f"{path}:{line}: fields: {len(fields)}, in the header: {len(header)}: quote texts that contain commas")
                 rows.append(Row(line, fields[text_at], fields[label_at]))
     except csv.Error as error:
         raise UserError(f"{path}:{error}") from None

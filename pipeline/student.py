@@ -38,7 +38,7 @@ class StudentParams(Params):
     start: Literal["subclone", "pretrained", "scratch"] = Field(
         description="subclone: cut out of the fine-tuned teacher; pretrained: `fetch.student_encoder`; scratch: random"
     )
-    layers: int = Field(ge=1, le=24, description="transformer layers (a pretrained student has its own shape, which these four must tell)")
+    layers: int = Field(ge=1, le=24, description="transformer layers (of a pretrained student these four must state its shape)")
     hidden: int = Field(ge=8, le=1024, description="hidden width")
     heads: int = Field(ge=1, le=64, description="attention heads; divides `hidden`")
     intermediate: int = Field(ge=8, le=4096, description="feed-forward width")

@@ -1,7 +1,7 @@
 """Cuts a smaller BERT out of a larger one.
 
 After weight subcloning (Samragh et al. 2023, arXiv 2312.09299) and weight selection (Xu et al. 2024, arXiv 2311.18823): the
-small model starts with the most used coordinates of the large one, so that distillation mends rather than learns anew.
+small model starts with the most used coordinates of the large one, so that distillation repairs it rather than starts from nothing.
 """
 
 from __future__ import annotations

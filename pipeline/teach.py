@@ -38,14 +38,14 @@ class LinearParams(Params):
     """A logistic regression."""
 
     inverse_regularization: float = Field(gt=0, description="inverse strength of the L2 penalty (C)")
-    max_iterations: int = Field(ge=1, description="iterations of L-BFGS at most")
+    max_iterations: int = Field(ge=1, description="most iterations of L-BFGS")
 
 
 class FinetuneParams(Params):
     """Fine-tuning of the base encoder."""
 
     epochs: int = Field(ge=1, description="passes over the training queries")
-    batch_size: int = Field(ge=1, description="queries a step")
+    batch_size: int = Field(ge=1, description="queries per step")
     learning_rate: float = Field(gt=0, lt=1, description="peak learning rate of the encoder")
     head_learning_rate: float = Field(gt=0, lt=1, description="peak learning rate of the new linear head")
 

@@ -158,7 +158,7 @@ def test_what_later_stages_need_after_a_refit_is_told_before_the_expensive_ones(
     assert f"a run without it: {needed}\n" in prepare(tmp_path, TWENTY, refit=True)["printed"]
     printed = prepare(tmp_path, TWENTY)["printed"]
     assert "refit" not in printed
-    assert "near twins: comparing 40 texts with one another" in printed
+    assert "near-duplicates: comparing 40 texts with one another" in printed
 
 
 def test_an_official_test_split_without_a_text_is_no_reason_to_hold_out_rows(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def export() -> str:
 
 
 def abstention() -> str:
-    """What the thresholds do to test queries and to texts of no intent, shares and means with 95 % intervals."""
+    """What the thresholds do to test queries and to out-of-scope texts, shares and means with 95 % intervals."""
     if not ABSTENTION.exists():
         return "Not run yet: `make repro`.\n"
     run = artifacts.read_json(ABSTENTION)
