@@ -97,7 +97,7 @@ class Office:
             assert old in lock
             lock = lock.replace(old, new)
         (self.desk / "dvc.lock").write_text(lock)
-        assert "that of the code" in sh(self.desk, "python", "-m", "pipeline.verify", "--commit")
+        assert "matches the code" in sh(self.desk, "python", "-m", "pipeline.verify", "--commit")
 
     def invented_checkpoint(self) -> dict[str, str]:
         """The hash of the checkpoint, and one of none."""
